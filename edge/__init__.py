@@ -1,0 +1,1 @@
+"""Action units on a small machine: numpy, OpenCV and LiteRT, no training framework."""

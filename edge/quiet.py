@@ -1,0 +1,28 @@
+"""Keeps native libraries from writing to stderr behind Python's back."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+
+
+@contextlib.contextmanager
+def quiet_natives() -> Iterator[None]:
+    """Sends what is written to file descriptor 2 inside the `with` nowhere.
+
+    Codecs and delegates print there whatever they like, on success too, and cannot be told not
+    to. What matters of it reaches us as an exception or an empty result, and we say it in one
+    sentence. Other threads are silenced as well, so keep the `with` short.
+    """
+    try:
+        stderr = os.dup(2)
+    except OSError:  # a service without stderr
+        yield
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        os.close(nowhere)

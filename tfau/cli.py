@@ -1,0 +1,81 @@
+"""The front door: `tfau COMMAND ...` is `python -m MODULE ...`. It imports nothing heavy itself."""
+
+from __future__ import annotations
+
+import difflib
+import runpy
+import sys
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from tfau import __version__
+from tfau.core.errors import require_extra, run_cli
+
+
+class Command(NamedTuple):
+    """Names the module behind a command, and says in one line what it does."""
+
+    module: str
+    summary: str
+
+
+COMMANDS = {
+    "train": Command("tfau.train", "train a network; with no argument, on synthetic faces"),
+    "evaluate": Command("tfau.evaluate", "score a trained network on people it never saw"),
+    "datasets": Command("tfds_builders", "prepare a data set"),
+    "export": Command("export", "turn a trained network into .tflite files"),
+    "video": Command("edge.video", "action units of a photo, a folder or a video"),
+    "camera": Command("edge.camera", "action units of a live camera or stream"),
+    "doctor": Command("tfau.doctor", "say what is installed, found, and missing for what"),
+}
+
+
+def usage() -> str:
+    """Lists the commands, one line each."""
+    rows = "\n".join(f"  {name:<9} {command.summary}" for name, command in COMMANDS.items())
+    return f"usage: tfau COMMAND [...]\n\n{rows}\n\ntfau COMMAND --help tells more."
+
+
+def hand_over(argv: Sequence[str] | None = None) -> None:
+    """Runs the module behind the first word of `argv`, and leaves it the words after it.
+
+    Args:
+        argv: Words after `tfau`; those of the command line if None.
+
+    Raises:
+        ValueError: If there is no such command.
+        MissingExtra: If the module needs a package that is not installed.
+    """
+    name, *rest = (sys.argv[1:] if argv is None else argv) or ["--help"]
+    if name in ("-h", "--help"):
+        print(usage())
+        return
+    if name == "--version":
+        print(f"tfau {__version__}")
+        return
+    if name not in COMMANDS:
+        near = difflib.get_close_matches(name, COMMANDS, n=1)
+        remedy = f"Did you mean {near[0]}?" if near else "`tfau --help` tells what each does."
+        raise ValueError(
+            f"`COMMAND` must be one of {', '.join(COMMANDS)}. Received: COMMAND={name}. {remedy}"
+        )
+    sys.argv[1:] = rest
+    try:
+        runpy.run_module(COMMANDS[name].module, run_name="__main__", alter_sys=True)
+    except ModuleNotFoundError as error:
+        from tfau.doctor import EXTRAS
+
+        package = (error.name or "").partition(".")[0]
+        for extra, packages in EXTRAS.items():
+            if package in packages:
+                require_extra(extra, package)
+        raise
+
+
+def main() -> int:
+    """Runs `tfau`.
+
+    Returns:
+        The exit status: 2 after one sentence on stderr when it was called wrongly.
+    """
+    return run_cli(hand_over)

@@ -1,0 +1,91 @@
+"""Experiments as data: one readable file each, found by its name."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import json
+import pkgutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from tfau.core.action_units import AUSet
+from tfau.core.align import FaceAligner
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Says everything that decides a training run.
+
+    Args:
+        name: Name of the run; its folder is `runs/NAME`.
+        dataset: TFDS name of the prepared data set, `NAME/CONFIG`.
+        aus: FACS numbers of the units to learn, in output order.
+        crop_size: Side S of the crops, px; those of the data set are scaled to it.
+        backbone: A row of `tfau.models.backbones.BACKBONES`.
+        weights: Weights of the backbone: None, or what the backbone's function takes.
+        decoder_filters: Channels of the three decoder levels.
+        neighbors: Edges per node of the channel graph.
+        sigma: Width of a heatmap bump, map px (4 crop px).
+        intensity_weight: Weight of the read intensity in the loss.
+        epochs: Passes over the training split.
+        batch_size: Crops to a step.
+        learning_rate: Highest rate; warms up over one epoch, then falls to 0 as a cosine.
+        weight_decay: Of AdamW, per step times the rate.
+        seed: Decides the initial weights, the order and the augmentation.
+    """
+
+    name: str
+    dataset: str
+    aus: tuple[int, ...]
+    crop_size: int = 256
+    backbone: str = "resnet_v1_50"
+    weights: str | None = None
+    decoder_filters: tuple[int, int, int] = (256, 128, 64)
+    neighbors: int = 5
+    sigma: float = 2.0
+    intensity_weight: float = 0.1
+    epochs: int = 20
+    batch_size: int = 16
+    learning_rate: float = 5e-4
+    weight_decay: float = 1e-4
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        AUSet(self.aus)
+        FaceAligner(self.crop_size)
+        for field in ("epochs", "batch_size"):
+            if getattr(self, field) < 1:
+                raise ValueError(f"`{field}` must be at least 1. Received: {getattr(self, field)}.")
+
+    def save(self, path: Path) -> None:
+        """Writes the config as JSON."""
+        path.write_text(json.dumps(dataclasses.asdict(self), indent=1) + "\n")
+
+    @classmethod
+    def read(cls, path: Path) -> TrainConfig:
+        """Reads what `save` wrote.
+
+        Raises:
+            ValueError: If it is not such a file.
+        """
+        try:
+            values = json.loads(path.read_text())
+            for field in ("aus", "decoder_filters"):
+                values[field] = tuple(values[field])
+            return cls(**values)
+        except (OSError, KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{path} is not the config of a run: {error}.") from None
+
+
+def names() -> list[str]:
+    """Lists the experiments."""
+    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+
+
+def load(name: str) -> TrainConfig:
+    """Returns an experiment by name; ValueError if there is none."""
+    if name not in names():
+        raise ValueError(f"There is no config {name!r}. Known: {', '.join(names())}.")
+    config: TrainConfig = importlib.import_module(f"{__name__}.{name}").CONFIG
+    return config

@@ -1,0 +1,143 @@
+"""Rendered faces with exact action unit intensities: what the shards hold, as a TFDS data set."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from tfau.core.action_units import AUSet
+from tfau.core.errors import DatasetError
+from tfds_builders.synthetic_faces import sampling, shards
+
+_EMBEDDED = Path(__file__).parent / "tiny"
+_SPLITS = {"train": range(7), "validation": range(7, 8), "test": range(8, 10)}
+
+
+@dataclass(kw_only=True)
+class SyntheticFacesConfig(tfds.core.BuilderConfig):  # type: ignore[misc]
+    """Says how many faces to render, how large.
+
+    Args:
+        identities: Number of people.
+        images: Pictures of each.
+        crop_size: Side of the crops, px.
+        seed: The same seed renders the same bytes.
+        embedded: The shards come with the package and nothing is rendered.
+    """
+
+    identities: int
+    images: int
+    crop_size: int
+    seed: int
+    embedded: bool = False
+
+
+class Builder(tfds.core.GeneratorBasedBuilder):  # type: ignore[misc]
+    """Reads rendered faces.
+
+    `tiny` is embedded. `full` renders: its `manual_dir` is the folder of the CC0 face rig (`rig.npz`,
+    `rig.json`, `textures/`). Splits are by identity, 7 : 1 : 2.
+    """
+
+    VERSION = tfds.core.Version("1.0.0")
+    RELEASE_NOTES = {"1.0.0": "First rendering."}
+    MANUAL_DOWNLOAD_INSTRUCTIONS = "`full` reads the face rig: rig.npz, rig.json, textures/."
+    BUILDER_CONFIGS = [
+        SyntheticFacesConfig(
+            name="tiny",
+            description="200 people, 2,000 crops; comes with the package.",
+            identities=200,
+            images=10,
+            crop_size=128,
+            seed=0,
+            embedded=True,
+        ),
+        SyntheticFacesConfig(
+            name="full",
+            description="3,000 people, 60,000 crops, rendered on this machine.",
+            identities=3000,
+            images=20,
+            crop_size=256,
+            seed=1,
+        ),
+    ]
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        config = self.builder_config
+        aus = AUSet(sampling.NUMBERS)
+        return self.dataset_info_from_configs(
+            features=tfds.features.FeaturesDict(
+                {
+                    "image": tfds.features.Image(
+                        shape=(config.crop_size, config.crop_size, 3), encoding_format="jpeg"
+                    ),
+                    "points": tfds.features.Tensor(
+                        shape=(len(aus.point_names), 3), dtype=np.float32
+                    ),
+                    "subject": tfds.features.Text(),
+                    "sequence": tfds.features.Text(),
+                    "frame": tfds.features.Scalar(np.int32),
+                }
+            ),
+            metadata=tfds.core.MetadataDict(
+                {
+                    "action_units": list(aus.numbers),
+                    "crop_size": config.crop_size,
+                    "licence": "CC0 1.0: rendered from a CC0 face rig; no real person is shown",
+                    "description": config.description,
+                }
+            ),
+        )
+
+    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
+        config = self.builder_config
+        if config.embedded:
+            folder = _EMBEDDED
+        else:
+            # Beside the prepared sets, so that a stopped rendering goes on where it was.
+            folder = Path(self.data_dir).parent / f"shards-{config.seed}-{config.crop_size}"
+            shards.render_shards(
+                Path(dl_manager.manual_dir),
+                folder,
+                identities=config.identities,
+                images_per_identity=config.images,
+                crop_size=config.crop_size,
+                seed=config.seed,
+                processes=os.cpu_count() or 1,
+            )
+        files = sorted(folder.glob("*.npz"))
+        if not files:
+            raise DatasetError(f"There are no shards in {folder}; install tfau again.")
+        return {
+            split: self._generate_examples(files, subjects)
+            for split, subjects in _SPLITS.items()
+        }
+
+    def _generate_examples(
+        self, files: list[Path], subjects: range
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
+        for file in files:
+            for row in shards.read_shard(file):
+                if row["subject"] % 10 not in subjects:
+                    continue
+                aus = AUSet(row["numbers"])
+                intensity = aus.spread(row["left"], row["right"])
+                points = np.concatenate([row["points"], intensity[:, None]], axis=1)
+                key = f"{row['subject']:05d}-{row['frame']:03d}"
+                yield (
+                    key,
+                    {
+                        "image": io.BytesIO(row["jpeg"]),
+                        "points": points.astype(np.float32),
+                        "subject": f"{row['subject']:05d}",
+                        "sequence": key,
+                        "frame": row["frame"],
+                    },
+                )
