@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edge.quiet import quiet_natives
+from tfau.core.quiet import quiet_natives
 from tfau.core import BundleError, EdgeBundle, MissingExtra
 
 # Smallest first: LiteRT has wheels for every 64-bit board, tflite-runtime is the last that runs on

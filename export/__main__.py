@@ -14,6 +14,7 @@ from export.trained_run import TrainedRun
 from tfau import __version__
 from tfau.core import EdgeBundle
 from tfau.core.errors import require_extra, run_cli
+from tfau.core.quiet import import_quietly
 
 
 def _recipes(text: str) -> list[str]:
@@ -56,10 +57,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     if out.exists() and not out.is_dir():
         raise ValueError(f"`--out` must be a folder. Received: {out}")
     require_extra("export", "tensorflow", "keras", "ai_edge_quantizer")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ["KERAS_BACKEND"] = "tensorflow"
     # A GPU would multiply in TF32, and the comparison needs float32.
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+    import_quietly("tensorflow")
     export(run, out, recipes, max_icc_loss=args.max_icc_loss, force=args.force)
 
 

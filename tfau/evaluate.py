@@ -15,7 +15,7 @@ from tfau.core.action_units import INTENSITY_MAX, AUSet
 from tfau.core.agreement import score
 from tfau.core.errors import require_extra, run_cli
 from tfau.core.heatmaps import HeatmapCodec
-from tfau.data import load_tensorflow
+from tfau.core.quiet import import_quietly
 
 if TYPE_CHECKING:
     import keras
@@ -98,7 +98,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--data-dir", help="folder of prepared sets (default: TFDS's own)")
     args = parser.parse_args(argv)
     require_extra("train", "tensorflow", "keras", "tensorflow_datasets", "rich")
-    load_tensorflow()
+    import_quietly("tensorflow")
 
     from tfau.training import Run
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tfau import configs
 from tfau.core.errors import require_extra, run_cli
-from tfau.data import load_tensorflow
+from tfau.core.quiet import import_quietly
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _train(config: configs.TrainConfig, places: Places) -> None:
-    load_tensorflow()
+    import_quietly("tensorflow")
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 

@@ -141,6 +141,7 @@ class Run:
             )
             fit = model.fit(
                 batches.map(lambda image, point: (image, {"heatmaps": point})),
+                shuffle=False,  # the batches come shuffled
                 verbose=0,
                 callbacks=[_OnBatch(on_batch)],
             )

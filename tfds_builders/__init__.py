@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import logging
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,10 +54,13 @@ def prepare(name: str, data_dir: str | None = None, manual_dir: str | None = Non
     Raises:
         DatasetError: If the set is unknown, or its files are missing or malformed.
     """
+    logging.getLogger("absl").setLevel(logging.ERROR)  # TFDS thinks aloud
     made = builder(name, data_dir)
     if not made.is_prepared():
         import tensorflow_datasets as tfds
 
+        if not sys.stderr.isatty():
+            tfds.disable_progress_bar()
         made.download_and_prepare(
             download_config=tfds.download.DownloadConfig(manual_dir=manual_dir)
         )

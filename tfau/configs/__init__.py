@@ -44,7 +44,7 @@ class TrainConfig:
     decoder_filters: tuple[int, int, int] = (256, 128, 64)
     neighbors: int = 5
     sigma: float = 2.0
-    intensity_weight: float = 0.1
+    intensity_weight: float = 1.0
     epochs: int = 20
     batch_size: int = 16
     learning_rate: float = 5e-4

@@ -23,9 +23,9 @@ class Augmentation:
         grey: Share of crops without colour.
     """
 
-    rotation_deg: float = 8.0
-    scale: float = 0.08
-    shift: float = 0.04
+    rotation_deg: float = 4.0
+    scale: float = 0.04
+    shift: float = 0.03
     brightness: float = 0.25
     contrast: float = 0.25
     grey: float = 0.1

@@ -42,13 +42,13 @@ class SyntheticFacesConfig(tfds.core.BuilderConfig):  # type: ignore[misc]
 class Builder(tfds.core.GeneratorBasedBuilder):  # type: ignore[misc]
     """Reads rendered faces.
 
-    `tiny` is embedded. `full` renders: its `manual_dir` is the folder of the CC0 face rig (`rig.npz`,
-    `rig.json`, `textures/`). Splits are by identity, 7 : 1 : 2.
+    `tiny` is embedded. `full` renders: its `manual_dir` is the folder of the CC0 face rig
+    (`rig.npz`, `rig.json`, `textures/`). Splits are by identity, 7 : 1 : 2.
     """
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "First rendering."}
-    MANUAL_DOWNLOAD_INSTRUCTIONS = "`full` reads the face rig: rig.npz, rig.json, textures/."
+    MANUAL_DOWNLOAD_INSTRUCTIONS = "rig.npz, rig.json and textures/."
     BUILDER_CONFIGS = [
         SyntheticFacesConfig(
             name="tiny",
@@ -103,8 +103,15 @@ class Builder(tfds.core.GeneratorBasedBuilder):  # type: ignore[misc]
         else:
             # Beside the prepared sets, so that a stopped rendering goes on where it was.
             folder = Path(self.data_dir).parent / f"shards-{config.seed}-{config.crop_size}"
+            try:
+                rig = Path(dl_manager.manual_dir)
+            except AssertionError:  # TFDS's way to say that there is none
+                raise DatasetError(
+                    "synthetic_faces/full needs `--manual-dir`, the folder of the face rig: "
+                    f"{self.MANUAL_DOWNLOAD_INSTRUCTIONS}"
+                ) from None
             shards.render_shards(
-                Path(dl_manager.manual_dir),
+                rig,
                 folder,
                 identities=config.identities,
                 images_per_identity=config.images,
@@ -116,8 +123,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):  # type: ignore[misc]
         if not files:
             raise DatasetError(f"There are no shards in {folder}; install tfau again.")
         return {
-            split: self._generate_examples(files, subjects)
-            for split, subjects in _SPLITS.items()
+            split: self._generate_examples(files, subjects) for split, subjects in _SPLITS.items()
         }
 
     def _generate_examples(

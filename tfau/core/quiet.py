@@ -1,6 +1,7 @@
 """Keeps native libraries from writing to stderr behind Python's back."""
 
 import contextlib
+import importlib
 import os
 from collections.abc import Iterator
 
@@ -26,3 +27,14 @@ def quiet_natives() -> Iterator[None]:
         os.dup2(stderr, 2)
         os.close(stderr)
         os.close(nowhere)
+
+
+def import_quietly(*modules: str) -> None:
+    """Imports modules that talk while they start, such as TensorFlow; errors still come through.
+
+    What its libraries write then comes before any setting of theirs can reach them.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with quiet_natives():
+        for module in modules:
+            importlib.import_module(module)
