@@ -50,12 +50,16 @@ class Run:
 
     @classmethod
     def create(cls, config: TrainConfig, runs_dir: Path, *, resume: bool) -> Run:
-        """Makes the folder of a new run, or finds the one to continue.
+        """Names the folder of a new run, or finds the one to continue. Writes nothing yet.
 
         Raises:
-            ValueError: If the folder is there and `resume` is not asked, or is not there and it
-                is, or was made with another config.
+            ValueError: If the config is off, or the folder is there and `resume` is not asked, or
+                is not there and it is, or was made with another config.
         """
+        config.check()
+        if config.backbone not in BACKBONES:
+            known = ", ".join(BACKBONES)
+            raise ValueError(f"There is no backbone {config.backbone!r}. Known: {known}.")
         folder = runs_dir / config.name
         if resume:
             run = cls.open(folder)
@@ -68,8 +72,6 @@ class Run:
             raise ValueError(
                 f"{folder} exists; continue it with --resume, or choose another --name."
             )
-        folder.mkdir(parents=True, exist_ok=True)
-        config.save(folder / "config.json")
         return cls(folder, config)
 
     @classmethod
@@ -120,14 +122,18 @@ class Run:
             log: Called with a line of text after each epoch.
         """
         config = self.config
-        keras.utils.set_random_seed(config.seed)
         steps = self.steps(data)
+        images, points = data.arrays("validation", self.aus, config.crop_size)
+        truth = self.aus.pool(points[..., 2])
+
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._write("config.json", config.to_json())
+        keras.utils.set_random_seed(config.seed)
+        tf.config.experimental.enable_tensor_float_32_execution(False)  # float32 on any GPU
         resumed = (self.folder / "last.keras").exists()
         model = self.model("last.keras") if resumed else self._build(steps)
         done = int(model.optimizer.iterations.numpy()) // steps
         history = self.history()[:done]
-        images, points = data.arrays("validation", self.aus, config.crop_size)
-        truth = self.aus.pool(points[..., 2])
 
         for epoch in range(done + 1, config.epochs + 1):
             started = time.monotonic()
@@ -210,9 +216,6 @@ class Run:
 
     def _build(self, steps: int) -> keras.Model:
         config = self.config
-        if config.backbone not in BACKBONES:
-            known = ", ".join(BACKBONES)
-            raise ValueError(f"There is no backbone {config.backbone!r}. Known: {known}.")
         options: dict[str, Any] = {"weights": config.weights} if config.weights else {}
         model = heatmap_net.AUHeatmapNet(
             BACKBONES[config.backbone](config.crop_size, **options),

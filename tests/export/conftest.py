@@ -53,7 +53,7 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp_path_factory.mktemp("runs") / CONFIG.name
     folder.mkdir()
-    CONFIG.save(folder / "config.json")
+    (folder / "config.json").write_text(CONFIG.to_json())
     network.save(folder / "model.keras")
     crops, truth = blobs(60, seed=2)
     truth[:, 4:, 2] = np.nan  # the last unit was not coded

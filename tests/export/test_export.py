@@ -316,7 +316,7 @@ def test_a_network_of_another_config(
             images=run.calibration, test_images=run.crops, test_points=run.points[:, :4]
         )
     )
-    replace(run.config, aus=(12, 25)).save(folder / "config.json")
+    (folder / "config.json").write_text(replace(run.config, aus=(12, 25)).to_json())
     assert "not the network" in cli(capsys, folder)
 
 

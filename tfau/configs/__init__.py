@@ -51,20 +51,21 @@ class TrainConfig:
     weight_decay: float = 1e-4
     seed: int = 0
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """Checks what can be checked without looking at data; ValueError if something is off."""
         AUSet(self.aus)
         FaceAligner(self.crop_size)
         for field in ("epochs", "batch_size"):
             if getattr(self, field) < 1:
                 raise ValueError(f"`{field}` must be at least 1. Received: {getattr(self, field)}.")
 
-    def save(self, path: Path) -> None:
-        """Writes the config as JSON."""
-        path.write_text(json.dumps(dataclasses.asdict(self), indent=1) + "\n")
+    def to_json(self) -> str:
+        """Returns the text of `config.json`."""
+        return json.dumps(dataclasses.asdict(self), indent=1) + "\n"
 
     @classmethod
     def read(cls, path: Path) -> TrainConfig:
-        """Reads what `save` wrote.
+        """Reads a `config.json`.
 
         Raises:
             ValueError: If it is not such a file.
@@ -73,7 +74,9 @@ class TrainConfig:
             values = json.loads(path.read_text())
             for field in ("aus", "decoder_filters"):
                 values[field] = tuple(values[field])
-            return cls(**values)
+            config = cls(**values)
+            config.check()
+            return config
         except (OSError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{path} is not the config of a run: {error}.") from None
 

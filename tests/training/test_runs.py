@@ -1,0 +1,172 @@
+"""Training: what a run promises, wherever it is stopped."""
+
+import dataclasses
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tfau import evaluate, train
+from tfau.configs import TrainConfig
+from tfau.core.errors import run_cli
+from tfau.training import Run
+
+ROOT = Path(__file__).parents[2]
+
+
+def silent(*_):
+    """Takes progress and drops it."""
+
+
+def finish(run, data):
+    run.train(data, silent, silent)
+    return run
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory, small, data):
+    return finish(Run.create(small, tmp_path_factory.mktemp("runs"), resume=False), data)
+
+
+def weights(run, name="last.keras"):
+    model = run.model(name)
+    return [np.array(v) for v in (*model.weights, *model.optimizer.variables)]
+
+
+def test_a_run_learns_and_says_so(unbroken, data):
+    history = unbroken.history()
+    assert [row["epoch"] for row in history] == [1, 2, 3]
+    assert history[-1]["loss"] < history[0]["loss"]
+    rows = unbroken.finish(data)
+    assert [row[0] for row in rows] == ["AU", "AU12", "AU25", "AU26", "mean"]
+    report = (unbroken.folder / "report.md").read_text()
+    assert "people" in report
+    assert all(row[0] in report for row in rows)
+    assert {path.name for path in unbroken.folder.iterdir()} == {
+        "config.json",
+        "metrics.jsonl",
+        "model.keras",
+        "last.keras",
+        "provenance.json",
+        "calibration.npz",
+        "report.md",
+        "curves.png",
+        "sheet.png",
+    }
+    assert Run.open(unbroken.folder).config == unbroken.config
+
+
+def test_the_reported_constant_scores_nothing(unbroken, data):
+    _, constant = evaluate.evaluate(unbroken.model(), data, "test", unbroken.aus, unbroken.codec)
+    assert constant["mean"]["ICC"] == pytest.approx(0, abs=1e-6)
+    assert constant["mean"]["MAE"] > 0.3
+
+
+def command(config: TrainConfig, runs: Path, data_dir: str, *more: str) -> list[str]:
+    """The command line that makes a run of this config."""
+    words = [sys.executable, "-m", "tfau.train", "synthetic_tiny", "--runs", str(runs)]
+    for field in ("name", "crop_size", "epochs", "batch_size"):
+        words += [f"--{field.replace('_', '-')}", str(getattr(config, field))]
+    for field in ("aus", "decoder_filters"):
+        words += [f"--{field.replace('_', '-')}", *map(str, getattr(config, field))]
+    return [*words, "--data-dir", data_dir, *more]
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_a_run_that_was_stopped_and_resumed_is_the_same(
+    unbroken, small, data, data_dir, tmp_path, how
+):
+    run = Run(tmp_path / small.name, small)
+    with subprocess.Popen(
+        command(small, tmp_path, data_dir),
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        deadline = time.monotonic() + 120
+        while len(run.history()) < 1 and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.05)
+        time.sleep(0.3)  # into the second epoch
+        process.send_signal(how)
+        out, err = process.communicate()
+    assert process.returncode == (-how if how == signal.SIGKILL else 130), err
+    if how == signal.SIGINT:
+        assert "--resume" in out
+        assert "Traceback" not in err
+    assert 1 <= len(run.history()) < small.epochs
+
+    finish(Run.create(small, tmp_path, resume=True), data)
+    assert run.history() == unbroken.history()
+    for ours, theirs in zip(weights(run), weights(unbroken), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_finished_run_resumes_to_itself(unbroken, data):
+    before = (unbroken.folder / "metrics.jsonl").read_bytes()
+    finish(unbroken, data)
+    assert (unbroken.folder / "metrics.jsonl").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["nothing"], "no config 'nothing'"),
+        (["--aus", "12", "99"], "no AU 99"),
+        (["--crop-size", "100"], "multiple of 32. Received: 100"),
+        (["--epochs", "0"], "at least 1. Received: 0"),
+        (["--backbone", "resnet"], "no backbone 'resnet'"),
+        (["--batch-size", "9999"], "Received: 9999"),
+        (["--dataset", "faces"], "no data set 'faces'"),
+        (["--aus", "13"], "AU [13]"),
+        (["--resume"], "no run in"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_leaves_nothing(
+    words, message, tmp_path, data_dir, capfd, monkeypatch
+):
+    monkeypatch.setattr(
+        sys, "argv", ["train", *words, "--runs", str(tmp_path / "runs"), "--data-dir", data_dir]
+    )
+    assert run_cli(train.main) == 2
+    err = capfd.readouterr().err
+    assert err.count("\n") == 1, err
+    assert message in err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_another_run_is_not_overwritten(unbroken, small):
+    runs = unbroken.folder.parent
+    with pytest.raises(ValueError, match="exists; continue it with --resume"):
+        Run.create(small, runs, resume=False)
+    with pytest.raises(ValueError, match="other settings"):
+        Run.create(dataclasses.replace(small, seed=5), runs, resume=True)
+
+
+def test_damaged_runs_are_refused(unbroken, tmp_path):
+    with pytest.raises(ValueError, match="no run in"):
+        Run.open(tmp_path)
+    (tmp_path / "config.json").write_text('{"name": 1}')
+    with pytest.raises(ValueError, match="not the config of a run"):
+        Run.open(tmp_path)
+    (tmp_path / "config.json").write_text((unbroken.folder / "config.json").read_text())
+    with pytest.raises(ValueError, match=r"no model\.keras"):
+        Run.open(tmp_path).model()
+    (tmp_path / "model.keras").write_bytes((unbroken.folder / "model.keras").read_bytes()[:5000])
+    with pytest.raises(ValueError, match="cannot be read"):
+        Run.open(tmp_path).model()
+
+
+def test_metrics_are_lines_of_json(unbroken):
+    lines = (unbroken.folder / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["epoch"] for line in lines] == [1, 2, 3]
+
+
+def test_evaluate_is_a_command(unbroken, data_dir, capsys):
+    evaluate.main([str(unbroken.folder), "--data-dir", data_dir, "--split", "validation"])
+    assert "AU25" in capsys.readouterr().out
