@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tfau.core.quiet import quiet_natives
 from tfau.core import BundleError, EdgeBundle, MissingExtra
+from tfau.core.quiet import quiet_natives
 
 # Smallest first: LiteRT has wheels for every 64-bit board, tflite-runtime is the last that runs on
 # 32-bit ones, and TensorFlow is used only where it happens to be installed already.

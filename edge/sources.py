@@ -16,8 +16,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from tfau.core.quiet import quiet_natives
 from tfau.core import SourceError
+from tfau.core.quiet import quiet_natives
 
 IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 

@@ -44,12 +44,12 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             # Its statistics must be real before a parity figure means anything.
             layer.momentum = 0.9
     network.compile(
-        keras.optimizers.AdamW(keras.optimizers.schedules.CosineDecay(5e-3, 100)),
+        keras.optimizers.AdamW(keras.optimizers.schedules.CosineDecay(3e-3, 160)),
         loss={"heatmaps": HeatmapLoss(64)},
         jit_compile=False,
     )
     images, points = blobs(640, seed=1)
-    network.fit(images.astype(np.float32), {"heatmaps": points}, batch_size=32, epochs=5, verbose=0)
+    network.fit(images.astype(np.float32), {"heatmaps": points}, batch_size=32, epochs=8, verbose=0)
 
     folder = tmp_path_factory.mktemp("runs") / CONFIG.name
     folder.mkdir()

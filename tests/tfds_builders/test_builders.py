@@ -45,7 +45,7 @@ def test_examples_keep_the_contract(rows):
         assert row["image"].shape == (128, 128, 3)
         assert row["points"].shape == (len(aus.point_names), 3)
         assert np.isfinite(row["points"]).all()
-        assert (0 <= row["points"][:, 2]).all()
+        assert (row["points"][:, 2] >= 0).all()
         assert (row["points"][:, 2] <= 5).all()
     places = np.stack([row["points"][:, :2] for row in rows["validation"]])
     assert ((places > 0) & (places < 127)).mean() > 0.99

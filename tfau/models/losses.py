@@ -54,9 +54,7 @@ class HeatmapLoss(keras.losses.Loss):  # type: ignore[misc]
         target = self.codec.encode(points, xp=ops)  # (B, H, W, P)
         pixels = ops.mean(ops.square(y_pred - target), axis=(1, 2))  # (B, P)
         seen = ops.nan_to_num(ops.stop_gradient(self.codec.decode(y_pred, xp=ops)))
-        reads = [
-            ops.square(self._height(y_pred, place) - intensity) for place in (points, seen)
-        ]
+        reads = [ops.square(self._height(y_pred, place) - intensity) for place in (points, seen)]
         loss = pixels + self.intensity_weight * (reads[0] + reads[1]) / 2
         return ops.sum(loss * coded, axis=-1) / ops.maximum(ops.sum(coded, axis=-1), 1.0)
 
