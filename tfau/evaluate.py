@@ -25,23 +25,27 @@ if TYPE_CHECKING:
 Scores = dict[str, dict[str, float]]
 
 
-def predict(
-    model: keras.Model, images: npt.NDArray[np.uint8], aus: AUSet, codec: HeatmapCodec
+def estimate(
+    model: keras.Model, data: PreparedSet, split: str, aus: AUSet, codec: HeatmapCodec
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Runs a network and reads its maps.
+    """Runs a network over a split, a batch at a time.
 
     Args:
         model: An `AUHeatmapNet`.
-        images: (N, S, S, 3) crops.
-        aus: Its units.
+        data: The prepared set.
+        split: `"train"`, `"validation"` or `"test"`.
+        aus: Units of the network.
         codec: Reads its maps.
 
     Returns:
-        (N, A) intensities in 0-5, and the (N, H, W, P) maps.
+        (N, A) labels, and (N, A) intensities in 0-5.
     """
-    maps = model.predict(images, batch_size=64, verbose=0)["heatmaps"]
-    intensity = aus.pool(codec.decode(maps)[..., 2])
-    return np.clip(intensity, 0.0, INTENSITY_MAX).astype(np.float32), maps
+    truth, answer = [], []
+    for images, points in data.batches(split, aus, codec.crop_size, 64):
+        maps = model.predict_on_batch(images)["heatmaps"]
+        truth.append(aus.pool(points[..., 2]))
+        answer.append(aus.pool(codec.decode(maps)[..., 2]))
+    return np.concatenate(truth), np.clip(np.concatenate(answer), 0.0, INTENSITY_MAX)
 
 
 def evaluate(
@@ -52,12 +56,9 @@ def evaluate(
     Returns:
         The table of the network and that of the constant, as `agreement.score` makes them.
     """
-    images, points = data.arrays(split, aus, codec.crop_size)
-    truth = aus.pool(points[..., 2])
-    estimate, _ = predict(model, images, aus, codec)
-    _, train_points = data.arrays("train", aus, codec.crop_size)
-    constant = np.nanmean(aus.pool(train_points[..., 2]), axis=0)
-    return score(aus, truth, estimate), score(aus, truth, np.broadcast_to(constant, truth.shape))
+    truth, answer = estimate(model, data, split, aus, codec)
+    constant = np.nanmean(data.intensities("train", aus), axis=0)
+    return score(aus, truth, answer), score(aus, truth, np.broadcast_to(constant, truth.shape))
 
 
 def table(scores: Scores, constant: Scores) -> list[list[str]]:

@@ -123,8 +123,7 @@ class Run:
         """
         config = self.config
         steps = self.steps(data)
-        images, points = data.arrays("validation", self.aus, config.crop_size)
-        truth = self.aus.pool(points[..., 2])
+        self.aus.points_of(data.aus)  # before anything is written: the set must know our units
 
         self.folder.mkdir(parents=True, exist_ok=True)
         self._write("config.json", config.to_json())
@@ -151,8 +150,8 @@ class Run:
                 verbose=0,
                 callbacks=[_OnBatch(on_batch)],
             )
-            estimate, _ = evaluate.predict(model, images, self.aus, self.codec)
-            mean = score(self.aus, truth, estimate)["mean"]
+            pair = evaluate.estimate(model, data, "validation", self.aus, self.codec)
+            mean = score(self.aus, *pair)["mean"]
             row = {"epoch": epoch, "loss": fit.history["loss"][0], **mean}
             history.append(row)
             if row["ICC"] >= max(row["ICC"] for row in history):
@@ -179,8 +178,8 @@ class Run:
             "trained_with": {"keras": keras.__version__, "tensorflow": tf.__version__},
         }
         self._write("provenance.json", json.dumps(provenance, indent=1) + "\n")
-        calibration, _ = data.arrays("train", self.aus, config.crop_size, CALIBRATION_CROPS)
-        test, points = data.arrays("test", self.aus, config.crop_size, VERIFICATION_CROPS)
+        calibration, _ = data.sample("train", self.aus, config.crop_size, CALIBRATION_CROPS)
+        test, points = data.sample("test", self.aus, config.crop_size, VERIFICATION_CROPS)
         unfinished = self.folder / ".calibration.npz"
         np.savez_compressed(unfinished, images=calibration, test_images=test, test_points=points)
         os.replace(unfinished, self.folder / "calibration.npz")

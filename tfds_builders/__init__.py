@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import io
 import logging
 import sys
 from pathlib import Path
@@ -33,10 +35,8 @@ def builder(name: str, data_dir: str | None = None) -> tfds.core.DatasetBuilder:
     if base not in NAMES:
         raise DatasetError(f"There is no data set {base!r}. Known: {', '.join(NAMES)}.")
     module = importlib.import_module(f"{__name__}.{base}.{base}_dataset_builder")
-    known = [known.name for known in module.Builder.BUILDER_CONFIGS]
-    if config and config not in known:
-        raise DatasetError(f"{base} has no config {config!r}. Known: {', '.join(known)}.")
-    made: tfds.core.DatasetBuilder = module.Builder(config=config or None, data_dir=data_dir)
+    chosen = module.config_named(config) if config else None
+    made: tfds.core.DatasetBuilder = module.Builder(config=chosen, data_dir=data_dir)
     return made
 
 
@@ -61,7 +61,8 @@ def prepare(name: str, data_dir: str | None = None, manual_dir: str | None = Non
 
         if not sys.stderr.isatty():
             tfds.disable_progress_bar()
-        made.download_and_prepare(
-            download_config=tfds.download.DownloadConfig(manual_dir=manual_dir)
-        )
+        with contextlib.redirect_stdout(io.StringIO()):  # it announces downloads: there are none
+            made.download_and_prepare(
+                download_config=tfds.download.DownloadConfig(manual_dir=manual_dir)
+            )
     return Path(made.data_dir)

@@ -20,28 +20,44 @@ def data(tmp_path_factory):
     )
 
 
+def whole(data, split, aus, size):
+    """Every crop and every point of a split."""
+    images, points = zip(*data.batches(split, aus, size, 64).as_numpy_iterator(), strict=True)
+    return np.concatenate(images), np.concatenate(points)
+
+
 def test_a_split_comes_whole_and_in_order(data):
-    images, points = data.arrays("test", AUS, 128)
+    images, points = whole(data, "test", AUS, 128)
     assert images.shape == (data.count("test"), 128, 128, 3)
     assert points.shape == (data.count("test"), 4, 3)
-    again, _ = data.arrays("test", AUS, 128)
+    again, _ = whole(data, "test", AUS, 128)
     np.testing.assert_array_equal(images, again)
-    few, few_points = data.arrays("test", AUS, 128, limit=7)
-    assert len(few) == len(few_points) == 7
-    np.testing.assert_array_equal(few[0], images[0])
+    np.testing.assert_array_equal(data.intensities("test", AUS), AUS.pool(points[..., 2]))
+
+
+@pytest.mark.parametrize("count", [1, 7, 10**6])
+def test_a_sample_is_spread_over_the_split(data, count):
+    images, points = whole(data, "validation", AUS, 128)
+    some, some_points = data.sample("validation", AUS, 128, count)
+    assert len(some) == len(some_points) == min(count, len(images))
+    assert some.dtype == np.uint8
+    np.testing.assert_array_equal(some[0], images[0])
+    np.testing.assert_array_equal(some_points[0], points[0])
+    if count > 1:
+        np.testing.assert_array_equal(some[-1], images[-1])
 
 
 def test_units_are_picked_by_name(data):
-    _, both = data.arrays("validation", AUS, 128)
-    _, one = data.arrays("validation", AUSet([12]), 128)
+    _, both = data.sample("validation", AUS, 128, 5)
+    _, one = data.sample("validation", AUSet([12]), 128, 5)
     np.testing.assert_array_equal(both[:, 2:], one)
     with pytest.raises(ValueError, match="AU"):
-        data.arrays("validation", AUSet([13]), 128)
+        data.sample("validation", AUSet([13]), 128, 5)
 
 
 def test_resizing_keeps_points_on_the_face(data):
-    _, full = data.arrays("validation", AUS, 128)
-    images, half = data.arrays("validation", AUS, 64)
+    _, full = data.sample("validation", AUS, 128, 5)
+    images, half = data.sample("validation", AUS, 64, 5)
     assert images.shape[1:] == (64, 64, 3)
     # The middle of the upper left pixel, (0, 0), is (.25 - .5) px after halving.
     np.testing.assert_allclose(half[..., :2], (full[..., :2] + 0.5) / 2 - 0.5, atol=1e-4)

@@ -1,6 +1,11 @@
 """Data sets as TFDS builders."""
 
+import os
+import signal
+import subprocess
 import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,8 +14,11 @@ import tensorflow_datasets as tfds
 import tfds_builders
 from tfau.core.action_units import AUSet
 from tfau.core.errors import DatasetError, run_cli
+from tfau.core.faces import au_points
 from tfds_builders.__main__ import main
 from tfds_builders.synthetic_faces import sampling
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -76,8 +84,32 @@ def test_what_is_prepared_is_not_prepared_again(folder):
 def test_names_that_do_not_exist_are_refused(tmp_path):
     with pytest.raises(DatasetError, match="Known: synthetic_faces"):
         tfds_builders.prepare("faces", str(tmp_path))
-    with pytest.raises(DatasetError, match="Known: tiny, full"):
+    with pytest.raises(DatasetError, match="Known: tiny, full, full_N"):
         tfds_builders.prepare("synthetic_faces/huge", str(tmp_path))
+
+
+@pytest.mark.skipif("TFAU_FACE_RIG" not in os.environ, reason="TFAU_FACE_RIG names no face rig")
+def test_a_rendered_set_goes_on_where_it_was_stopped(tmp_path):
+    def command(folder):
+        words = ["synthetic_faces/full_30", "--data-dir", str(folder)]
+        words += ["--manual-dir", os.environ["TFAU_FACE_RIG"]]
+        return [sys.executable, "-m", "tfds_builders", *words]
+
+    with subprocess.Popen(command(tmp_path / "a"), cwd=ROOT, start_new_session=True) as process:
+        deadline = time.monotonic() + 300
+        while not (first := list(tmp_path.glob("a/*/*/shards*/*.npz"))):
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        os.killpg(process.pid, signal.SIGKILL)
+    stamp = first[0].stat().st_mtime_ns
+    subprocess.run(command(tmp_path / "a"), cwd=ROOT, check=True)
+    assert first[0].stat().st_mtime_ns == stamp
+    prepared = tmp_path / "a" / "synthetic_faces" / "full_30" / "1.0.0"
+    row = next(iter(tfds.as_numpy(tfds.builder_from_directory(prepared).as_dataset(split="test"))))
+    assert row["image"].shape == (256, 256, 3)
+    aus = AUSet(sampling.NUMBERS)
+    np.testing.assert_allclose(au_points(row["mesh"], aus), row["points"][:, :2], atol=0.3)
 
 
 @pytest.mark.parametrize("words", [[], ["--manual-dir", "nowhere"]])

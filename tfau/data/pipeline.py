@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -67,23 +67,8 @@ class PreparedSet:
         Returns:
             Batches of `(images (B, S, S, 3) float32 RGB in [0, 255], points (B, P, 3) float32)`.
         """
-        pick = aus.points_of(self.aus)
-        scale = crop_size / self.crop_size
-
-        def decode(example: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
-            image = tf.cast(tf.io.decode_jpeg(example["image"], channels=3), tf.float32)
-            points = tf.gather(example["points"], pick)
-            if crop_size != self.crop_size:
-                image = tf.image.resize(image, (crop_size, crop_size), antialias=True)
-                place = (points[:, :2] + 0.5) * scale - 0.5
-                points = tf.concat([place, points[:, 2:]], axis=1)
-            return tf.ensure_shape(image, (crop_size, crop_size, 3)), points
-
-        data = self._builder.as_dataset(
-            split=split,
-            decoders={"image": tfds.decode.SkipDecoding()},
-            read_config=tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False),
-        )
+        decode = self._decoder(aus, crop_size)
+        data = self._examples(split)
         if seed is not None:
             data = data.shuffle(min(self.count(split), 10_000), seed=seed)
         data = data.map(decode, num_parallel_calls=tf.data.AUTOTUNE)
@@ -99,25 +84,58 @@ class PreparedSet:
         data = data.batch(batch_size, drop_remainder=seed is not None)
         return data.prefetch(2)
 
-    def arrays(
-        self, split: str, aus: AUSet, crop_size: int, limit: int | None = None
+    def sample(
+        self, split: str, aus: AUSet, crop_size: int, count: int
     ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
-        """Reads a split, or evenly spaced examples of it, into memory.
+        """Reads evenly spaced examples of a split into memory.
 
         Args:
             split: As in `batches`.
             aus: As in `batches`.
             crop_size: As in `batches`.
-            limit: Largest number of examples.
+            count: Number of examples; all, where the split has no more.
 
         Returns:
             (N, S, S, 3) uint8 crops and (N, P, 3) float32 points.
         """
-        images: list[Any] = []
-        points: list[Any] = []
-        for batch_images, batch_points in self.batches(split, aus, crop_size, 64):
-            images.append(np.rint(batch_images.numpy()).astype(np.uint8))
-            points.append(batch_points.numpy())
-        every = np.linspace(0, self.count(split) - 1, min(self.count(split), limit or 2**31))
-        pick = np.unique(every.round().astype(int))
-        return np.concatenate(images)[pick], np.concatenate(points)[pick]
+        chosen = np.zeros(self.count(split), bool)
+        chosen[np.linspace(0, len(chosen) - 1, min(count, len(chosen))).round().astype(int)] = True
+        keep = tf.constant(chosen)
+        data = self._examples(split).enumerate().filter(lambda index, _: keep[index])
+        pairs = data.map(lambda _, example: self._decoder(aus, crop_size)(example))
+        images, points = zip(*pairs.as_numpy_iterator(), strict=True)
+        return np.rint(np.stack(images)).astype(np.uint8), np.stack(points)
+
+    def intensities(self, split: str, aus: AUSet) -> npt.NDArray[np.float32]:
+        """Returns the (N, A) labels of a split, without looking at a picture."""
+        pick = aus.points_of(self.aus)
+        labels = [
+            example["points"][pick, 2] for example in self._examples(split).as_numpy_iterator()
+        ]
+        return aus.pool(np.stack(labels)).astype(np.float32)
+
+    def _examples(self, split: str) -> tf.data.Dataset:
+        """Reads a split in order, pictures still as JPEG."""
+        return self._builder.as_dataset(
+            split=split,
+            decoders={"image": tfds.decode.SkipDecoding()},
+            read_config=tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False),
+        )
+
+    def _decoder(
+        self, aus: AUSet, crop_size: int
+    ) -> Callable[[dict[str, tf.Tensor]], tuple[tf.Tensor, tf.Tensor]]:
+        """Makes the function from an example to crop and points."""
+        pick = aus.points_of(self.aus)
+        scale = crop_size / self.crop_size
+
+        def decode(example: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+            image = tf.cast(tf.io.decode_jpeg(example["image"], channels=3), tf.float32)
+            points = tf.gather(example["points"], pick)
+            if crop_size != self.crop_size:
+                image = tf.image.resize(image, (crop_size, crop_size), antialias=True)
+                place = (points[:, :2] + 0.5) * scale - 0.5
+                points = tf.concat([place, points[:, 2:]], axis=1)
+            return tf.ensure_shape(image, (crop_size, crop_size, 3)), points
+
+        return decode
