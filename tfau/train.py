@@ -32,6 +32,14 @@ class Places:
     resume: bool = False
 
 
+@dataclass(frozen=True)
+class Command:
+    """What the command line says."""
+
+    config: configs.TrainConfig
+    places: Places = Places()
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Trains."""
     require_extra(
@@ -42,15 +50,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = list(sys.argv[1:] if argv is None else argv)
     named = bool(args) and not args[0].startswith("-")
     chosen = configs.load(args.pop(0) if named else "synthetic_tiny")
-    config, places = tyro.cli(
-        tuple[configs.TrainConfig, Places],
+    command = tyro.cli(
+        Command,
         args=args,
-        default=(chosen, Places()),
+        default=Command(chosen),
         prog=f"python -m tfau.train [{' | '.join(configs.names())}]",
         description=__doc__,
         config=(tyro.conf.OmitArgPrefixes,),
     )
-    _train(config, places)
+    _train(command.config, command.places)
 
 
 def _train(config: configs.TrainConfig, places: Places) -> None:

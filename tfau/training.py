@@ -124,13 +124,12 @@ class Run:
         config = self.config
         steps = self.steps(data)
         self.aus.points_of(data.aus)  # before anything is written: the set must know our units
-
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._write("config.json", config.to_json())
         keras.utils.set_random_seed(config.seed)
         tf.config.experimental.enable_tensor_float_32_execution(False)  # float32 on any GPU
         resumed = (self.folder / "last.keras").exists()
         model = self.model("last.keras") if resumed else self._build(steps)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._write("config.json", config.to_json())
         done = int(model.optimizer.iterations.numpy()) // steps
         history = self.history()[:done]
 
@@ -154,7 +153,7 @@ class Run:
             mean = score(self.aus, *pair)["mean"]
             row = {"epoch": epoch, "loss": fit.history["loss"][0], **mean}
             history.append(row)
-            if row["ICC"] >= max(row["ICC"] for row in history):
+            if not any(earlier["ICC"] > row["ICC"] for earlier in history):
                 self._save(model, "model.keras")
             self._write("metrics.jsonl", "".join(json.dumps(row) + "\n" for row in history))
             self._save(model, "last.keras")  # last: only now the epoch is done
@@ -216,8 +215,15 @@ class Run:
     def _build(self, steps: int) -> keras.Model:
         config = self.config
         options: dict[str, Any] = {"weights": config.weights} if config.weights else {}
+        try:
+            backbone = BACKBONES[config.backbone](config.crop_size, **options)
+        except Exception as error:  # noqa: BLE001 - what Keras raises when a download fails
+            raise ValueError(
+                f"`--backbone {config.backbone}` cannot be built"
+                f"{f' with --weights {config.weights}' if config.weights else ''}: {error}"
+            ) from None
         model = heatmap_net.AUHeatmapNet(
-            BACKBONES[config.backbone](config.crop_size, **options),
+            backbone,
             len(self.aus.point_names),
             decoder_filters=config.decoder_filters,
             neighbors=config.neighbors,

@@ -124,6 +124,8 @@ def test_a_finished_run_resumes_to_itself(unbroken, data):
         (["--batch-size", "9999"], "Received: 9999"),
         (["--dataset", "faces"], "no data set 'faces'"),
         (["--aus", "13"], "AU [13]"),
+        (["--backbone", "resnet_v1_50", "--weights", "none.h5"], "cannot be built with --weights"),
+        (["--weights", "none.h5"], "cannot be built with --weights none.h5"),
         (["--resume"], "no run in"),
     ],
 )
