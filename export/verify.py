@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 MAX_FLOAT_ERROR = 1e-4
 """Largest difference of a map pixel, intensity units, that a float32 graph may show."""
 
+MAX_CROPS_APART = 0.01
+"""Share of crops in which a float32 graph may show more: top-k has edges, and where two channels
+are equally near to a third, the last bit decides which is its neighbour."""
+
 _CHUNK = 32
 
 
@@ -32,8 +36,7 @@ class Parity:
     Args:
         crops: Number of test crops compared.
         crops_apart: Number of those with a map pixel beyond `MAX_FLOAT_ERROR`. A wrong graph is
-            apart everywhere; a few crops are where the channel graph had two neighbours equally
-            near, and rounding chose.
+            apart everywhere; one crop in hundreds is where rounding chose a neighbour.
         max_map_error: Largest difference of a map pixel, intensity units.
         mean_map_error: Mean absolute difference of a map pixel.
         max_intensity_error: Largest difference of a unit's intensity.
@@ -59,13 +62,12 @@ class Parity:
     def objection(self, recipe: str, max_icc_loss: float) -> str:
         """Says in one sentence why the graph must not be used; empty if it may."""
         if recipe == "float32":
-            # Written so that a NaN is objected to.
-            if self.max_map_error <= MAX_FLOAT_ERROR:
+            if self.crops_apart <= MAX_CROPS_APART * self.crops:
                 return ""
             return (
-                f"float32 must answer as the network does, within {MAX_FLOAT_ERROR:g}. "
-                f"Received: {self.max_map_error:.1e} at the worst pixel, and more than allowed "
-                f"in {self.crops_apart} of {self.crops} crops."
+                f"float32 must answer as the network does, within {MAX_FLOAT_ERROR:g} in all but "
+                f"{MAX_CROPS_APART:.0%} of the crops. Received: {self.max_map_error:.1e} at the "
+                f"worst pixel, and more than allowed in {self.crops_apart} of {self.crops} crops."
             )
         if self.icc_loss["mean"] <= max_icc_loss:
             return ""
@@ -129,6 +131,7 @@ class Verifier:
         network, estimate = self._estimate, self._read(maps)
         return Parity(
             crops=len(maps),
+            # Written so that a NaN is apart.
             crops_apart=int(np.sum(~(error.max(axis=(1, 2, 3)) <= MAX_FLOAT_ERROR))),
             max_map_error=float(error.max()),
             mean_map_error=float(error.mean()),

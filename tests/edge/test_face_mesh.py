@@ -218,6 +218,7 @@ def test_closing_twice_is_harmless():
     mesh = FaceMesh()
     mesh.close()
     mesh.close()
+    assert not hasattr(mesh, "_mesh")
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,8 @@
 
     python -m tfau.train
 
-Four minutes on 2 cores; mean ICC(3,1) .75 on the 40 test people (AU25 .96, AU26 .86, AU45 .96), where
-a constant scores 0. All 21 units that the face rig can show; the others are not coded there.
+Four minutes on 2 cores; mean ICC(3,1) .75 on the 40 test people (AU25 .96, AU26 .86, AU45 .96),
+where a constant scores 0. All 21 units that the face rig can show; the others are not coded there.
 """
 
 from tfau.configs import TrainConfig

@@ -44,9 +44,7 @@ def require_extra(extra: str, *modules: str) -> None:
     """
     missing = [name for name in modules if importlib.util.find_spec(name) is None]
     if missing:
-        raise MissingExtra(
-            f"{', '.join(missing)} is not installed; `pip install 'tfau[{extra}]'` brings it."
-        )
+        raise MissingExtra(f"{', '.join(missing)} not installed: `pip install 'tfau[{extra}]'`.")
 
 
 def run_cli(main: Callable[[Sequence[str] | None], int | None]) -> int:
