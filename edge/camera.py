@@ -19,6 +19,8 @@ from edge.video import add_model_arguments, load_model
 from tfau.core.errors import run_cli
 
 _WINDOW = "tfau"
+# Can be resized, keeps its proportions, has no tool bar.
+_WINDOW_STYLE = cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL
 _EPILOG = "In the window, q or Esc ends the program; in a terminal, Ctrl-C does."
 
 
@@ -78,6 +80,8 @@ def _show(source: Source, analyzer: FaceAnalyzer) -> None:
         current = 1 / max(now - before, 1e-3)
         speed, before = (0.9 * speed + 0.1 * current if speed else current), now
         write_note(picture, f"{speed:.0f} frames a second")
+        if frame.index == 0:
+            cv2.resizeWindow(_WINDOW, picture.shape[1], picture.shape[0])
         cv2.imshow(_WINDOW, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
         # A file plays no faster than it was filmed, and a photo stays until a key is pressed.
         due = float("inf") if isinstance(source, ImageSource) else start + frame.timestamp_ms / 1000
@@ -107,7 +111,7 @@ def _open_window() -> None:
     if sys.platform == "linux" and not (os.getenv("DISPLAY") or os.getenv("WAYLAND_DISPLAY")):
         raise problem
     try:
-        cv2.namedWindow(_WINDOW, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO)
+        cv2.namedWindow(_WINDOW, _WINDOW_STYLE)
     except cv2.error:
         raise problem from None
 

@@ -240,7 +240,8 @@ def test_ctrl_c_ends_a_headless_camera_cleanly(tmp_path, astronaut, model_path):
 
 def test_a_window_shows_every_frame_until_q(clip, model, mesh, monkeypatch):
     """The window without a screen: what is shown, and that q ends it."""
-    shown, keys = [], iter([-1] * 2 + [ord("q")] * 9)
+    shown, sizes, keys = [], [], iter([-1] * 2 + [ord("q")] * 9)
+    monkeypatch.setattr(cv2, "resizeWindow", lambda name, *size: sizes.append(size))
     monkeypatch.setattr(cv2, "imshow", lambda name, image: shown.append(image))
     monkeypatch.setattr(cv2, "waitKey", lambda delay: next(keys))
     monkeypatch.setattr(cv2, "getWindowProperty", lambda name, what: 1.0)
@@ -250,3 +251,4 @@ def test_a_window_shows_every_frame_until_q(clip, model, mesh, monkeypatch):
     assert 1 <= len(shown) < 5
     assert shown[0].shape == shown[-1].shape
     assert shown[0].shape[1] > shown[0].shape[0]
+    assert sizes == [shown[0].shape[1::-1]]
