@@ -56,4 +56,5 @@ class FaceAnalyzer:
         points[:, :2] = FaceAligner.transform(points[:, :2], FaceAligner.invert(matrix))
         points[:, 2] = points[:, 2].clip(0.0, INTENSITY_MAX)
         intensities = self._aus.pool(points[:, 2]).astype(np.float32)
-        return AUReading(self._aus, intensities, points, face)
+        to_maps = self._codec.to_maps(matrix)
+        return AUReading(self._aus, intensities, points, face, maps=maps, to_maps=to_maps)

@@ -97,42 +97,40 @@ class MeshAnnotator(Annotator):
 
 
 class HeatmapAnnotator(Annotator):
-    """Paints where each unit was found, hotter where it is stronger.
+    """Lays the network's maps over the face, hotter where a unit is stronger.
 
-    The bumps are drawn anew from the decoded points. They show what was read from the network's
-    maps, not the maps themselves.
+    At each pixel it shows the highest of a face's maps, as the network drew them.
 
     Args:
-        opacity: Of a unit at full intensity, 0 to 1.
-        spread: Standard deviation of a bump in distances between the outer eye corners.
+        opacity: Of full intensity, 0 to 1.
     """
 
-    def __init__(self, opacity: float = 0.85, spread: float = 0.09) -> None:
-        self.opacity, self.spread = opacity, spread
+    def __init__(self, opacity: float = 0.85) -> None:
+        self.opacity = opacity
 
     def annotate(self, image: Image, readings: Sequence[AUReading]) -> Image:
-        """Returns the picture with a bump at every point that has a place."""
+        """Returns the picture with the maps of every reading that has some."""
         height, width = image.shape[:2]
         heat = np.zeros((height, width), np.float32)
         for reading in readings:
-            if reading.face is None:
+            if reading.maps is None or reading.to_maps is None:
                 continue
-            sigma = max(_eye_distance(reading.face) * self.spread, 1.0)
-            for x, y, intensity in reading.points[np.isfinite(reading.points).all(axis=1)]:
-                left, right = _span(x, 3.5 * sigma, width)
-                top, bottom = _span(y, 3.5 * sigma, height)
-                along_x = np.exp(-(((np.arange(left, right) - x) / sigma) ** 2) / 2)
-                along_y = np.exp(-(((np.arange(top, bottom) - y) / sigma) ** 2) / 2)
-                bump = intensity / INTENSITY_MAX * np.outer(along_y, along_x)
-                # The highest, not the sum: units that share a place would look stronger than 5.
-                spot = heat[top:bottom, left:right]
-                np.maximum(spot, bump, out=spot)
-        if not heat.any():
-            return image.copy()
-        colors = cv2.applyColorMap((heat * 255).clip(0, 255).astype(np.uint8), cv2.COLORMAP_INFERNO)
-        weight = (self.opacity * np.sqrt(heat.clip(0, 1)))[..., None]
-        mixed = image * (1 - weight) + cv2.cvtColor(colors, cv2.COLOR_BGR2RGB) * weight
-        return np.asarray(mixed.round(), np.uint8)
+            flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+            highest = reading.maps.max(axis=-1) / np.float32(INTENSITY_MAX)
+            spots = cv2.warpAffine(highest, reading.to_maps, (width, height), flags=flags)
+            # The highest, not the sum: faces that overlap would look stronger than 5.
+            np.maximum(heat, spots, out=heat)
+        hot = np.nonzero(heat)
+        rows, columns = (slice(i.min(), i.max() + 1) if i.size else slice(0) for i in hot)
+        picture, heat = image.copy(), heat[rows, columns].clip(0, 1)
+        if heat.size:
+            colors = cv2.applyColorMap((heat * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)
+            # Below half a step of intensity a map is noise, which would only darken the face.
+            weight = (self.opacity * np.sqrt(((heat - 0.1) / 0.9).clip(0, 1)))[..., None]
+            mixed = picture[rows, columns] * (1 - weight)
+            mixed += cv2.cvtColor(colors, cv2.COLOR_BGR2RGB) * weight
+            picture[rows, columns] = mixed.round()
+        return picture
 
 
 class BarsAnnotator(Annotator):
@@ -236,7 +234,11 @@ def _scaled(reading: AUReading, scale: float) -> AUReading:
         mesh[:, :2] += np.float32(shift)
         size = round(face.frame_size[0] * scale), round(face.frame_size[1] * scale)
         face = dataclasses.replace(face, mesh=mesh, frame_size=size)
-    return dataclasses.replace(reading, points=points, face=face)
+    to_maps = reading.to_maps
+    if to_maps is not None:
+        linear = to_maps[:, :2] / scale
+        to_maps = np.column_stack([linear, to_maps[:, 2] - shift * linear.sum(axis=1)])
+    return dataclasses.replace(reading, points=points, face=face, to_maps=to_maps)
 
 
 def _color(face: FaceFrame) -> Color:
@@ -264,12 +266,6 @@ def _fixed(value: npt.ArrayLike) -> Any:
 
 def _fixed_line(points: npt.NDArray[np.float32]) -> npt.NDArray[np.int32]:
     return np.rint(points * (1 << _SUBPIXEL)).astype(np.int32)
-
-
-def _span(center: float, reach: float, limit: int) -> tuple[int, int]:
-    """Returns the pixels within reach, cut at the frame."""
-    low, high = max(int(center - reach), 0), min(int(center + reach) + 1, limit)
-    return min(low, limit), max(high, min(low, limit))
 
 
 def _box(image: Image, left: float, top: float, right: float, bottom: float) -> Image:

@@ -34,6 +34,17 @@ def test_noise_moves_an_intensity_little():
     assert of_fit < of_highest_pixel / 2
 
 
+def test_a_place_in_the_frame_is_found_in_the_maps():
+    codec = HeatmapCodec(64)
+    matrix = np.array([[0.5, 0.1, -3.0], [-0.1, 0.5, 9.0]])
+    place = np.array([60.0, 70.0])
+    crop = matrix[:, :2] @ place + matrix[:, 2]
+    drawn = codec.encode(np.array([[*crop, 5.0]]))[..., 0]
+    column, row = codec.to_maps(matrix) @ [*place, 1.0]
+    assert np.unravel_index(drawn.argmax(), drawn.shape) == (round(row), round(column))
+    np.testing.assert_allclose(np.array([column, row]) * 4 + 1.5, crop)
+
+
 def test_nothing_drawn_reads_as_nothing_anywhere():
     codec = HeatmapCodec(64)
     read = codec.decode(codec.encode(np.array([[10.0, 10.0, 0.0], [np.nan, np.nan, 0.0]])))

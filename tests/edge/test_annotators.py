@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import edge.annotators
 from edge.analyzer import FaceAnalyzer
 from edge.annotators import (
     BarsAnnotator,
@@ -65,14 +66,23 @@ def test_the_mesh_stays_on_the_face(astronaut, readings):
     assert np.abs([columns.max(), rows.max()] - high).max() < 4
 
 
-def test_heat_is_highest_at_the_point():
-    image = np.zeros((80, 100, 3), np.uint8)
-    nowhere = [np.nan, np.nan, 5]
-    points = [[40, 50, 5], [70, 20, 2.5], nowhere, [-30, 200, 5]]
-    heat = HeatmapAnnotator().annotate(image, [reading(points, [4, 5])]).astype(int).sum(axis=-1)
-    assert np.unravel_index(heat.argmax(), heat.shape) == (50, 40)
-    assert heat[50, 40] > heat[20, 70] > heat[35, 55]
-    assert heat[0, 0] == 0
+@pytest.mark.parametrize("scale", [1, 2.5])
+def test_heat_lies_where_the_points_are(astronaut, readings, scale):
+    """What the maps show and what was read from them are one place, enlarged or not."""
+    size = round(512 * scale)
+    dark = np.zeros((size, size, 3), np.uint8)
+    answer = edge.annotators._scaled(readings[0], scale)
+    heat = HeatmapAnnotator().annotate(dark, [answer]).astype(int).sum(axis=-1)
+    strongest = answer.points[answer.points[:, 2].argmax()]
+    seen = np.unravel_index(heat.argmax(), heat.shape)[::-1]
+    side = np.ptp(answer.face.mesh[:, 0])
+    np.testing.assert_allclose(seen, strongest[:2], atol=0.05 * side)
+    assert heat[0, 0] == heat[-1, -1] == 0
+
+
+def test_no_maps_no_heat(astronaut):
+    answer = reading(np.zeros((4, 3)), [5, 5])
+    assert np.array_equal(HeatmapAnnotator().annotate(astronaut, [answer]), astronaut)
 
 
 def test_bars_grow_with_the_intensity(astronaut):

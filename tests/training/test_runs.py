@@ -92,7 +92,7 @@ def test_a_run_that_was_stopped_and_resumed_is_the_same(
         deadline = time.monotonic() + 120
         while len(run.history()) < 1 and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.05)
-        time.sleep(0.3)  # into the second epoch
+        time.sleep(0.1)  # into the second epoch
         process.send_signal(how)
         out, err = process.communicate()
     assert process.returncode == (-how if how == signal.SIGKILL else 130), err

@@ -6,6 +6,7 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 Array = Any
 """An array of whichever namespace is passed as `xp`."""
@@ -102,6 +103,10 @@ class HeatmapCodec:
         seen = peak > 0
         nan = float("nan")
         return xp.stack([xp.where(seen, x, nan), xp.where(seen, y, nan), intensity], axis=-1)
+
+    def to_maps(self, matrix: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Continues a (2, 3) matrix that leads to crop px so that it leads to map px."""
+        return (matrix - [[0, 0, self._offset]] * 2) / self.stride
 
     def _bump(self, x: Array, y: Array, xp: ModuleType) -> Array:
         """Draws (..., H, W, P) bumps of height 1 at (..., P) crop px."""

@@ -23,6 +23,8 @@ class AUReading:
         face: The face it is about.
         success: False where the face could not be read.
         reason: Why not, e.g. `"no_face"`; empty on success.
+        maps: (H, W, P) float32 maps of the network, where it draws any.
+        to_maps: (2, 3) similarity, frame px -> map px.
     """
 
     aus: AUSet
@@ -31,3 +33,5 @@ class AUReading:
     face: FaceFrame | None
     success: bool = True
     reason: str = ""
+    maps: npt.NDArray[np.float32] | None = None
+    to_maps: npt.NDArray[np.float64] | None = None
