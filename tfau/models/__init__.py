@@ -1,1 +1,1 @@
-"""Networks, in Keras 3 alone: they train on TensorFlow, JAX or torch."""
+"""Networks, in Keras 3 alone: no TensorFlow, JAX or torch of their own."""
