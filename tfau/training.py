@@ -8,10 +8,11 @@ with), `report.md` and pictures.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -179,9 +180,8 @@ class Run:
         self._write("provenance.json", json.dumps(provenance, indent=1) + "\n")
         calibration, _ = data.sample("train", self.aus, config.crop_size, CALIBRATION_CROPS)
         test, points = data.sample("test", self.aus, config.crop_size, VERIFICATION_CROPS)
-        unfinished = self.folder / ".calibration.npz"
-        np.savez_compressed(unfinished, images=calibration, test_images=test, test_points=points)
-        os.replace(unfinished, self.folder / "calibration.npz")
+        with self._whole("calibration.npz") as path:
+            np.savez_compressed(path, images=calibration, test_images=test, test_points=points)
 
         scores, constant = evaluate.evaluate(model, data, "test", self.aus, self.codec)
         rows = evaluate.table(scores, constant)
@@ -250,14 +250,22 @@ class Run:
         return model
 
     def _save(self, model: keras.Model, name: str) -> None:
-        unfinished = self.folder / f".{name}"
-        model.save(unfinished)
-        os.replace(unfinished, self.folder / name)
+        with self._whole(name) as path:
+            model.save(path)
 
     def _write(self, name: str, text: str) -> None:
+        with self._whole(name) as path:
+            path.write_text(text)
+
+    @contextlib.contextmanager
+    def _whole(self, name: str) -> Iterator[Path]:
+        """Gives another name to write to, so that the file appears whole or not at all."""
         unfinished = self.folder / f".{name}"
-        unfinished.write_text(text)
-        os.replace(unfinished, self.folder / name)
+        try:
+            yield unfinished
+            os.replace(unfinished, self.folder / name)
+        finally:
+            unfinished.unlink(missing_ok=True)
 
 
 class _OnBatch(keras.callbacks.Callback):  # type: ignore[misc]
