@@ -14,6 +14,7 @@ from export.trained_run import TrainedRun
 from tfau import __version__
 from tfau.core import EdgeBundle
 from tfau.core.errors import require_extra, run_cli
+from tfau.core.files import whole_file
 from tfau.core.quiet import import_quietly
 
 
@@ -123,7 +124,8 @@ def export(
         )
         bundle.write(out / f"{run.name}_{recipe}.tflite", graph)
     sizes = {recipe: len(graph) for recipe, graph in graphs.items()}
-    card.write(out / f"{run.name}.md", card.describe(run, parities, sizes, objections))
+    with whole_file(out / f"{run.name}.md") as unfinished:
+        unfinished.write_text(card.describe(run, parities, sizes, objections))
 
     print(f"\n{card.files_table(parities, sizes)}\n\n{card.units_table(parities)}\n")
     for recipe, parity in parities.items():

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from export.quantize import RECIPES
 from export.trained_run import TrainedRun
@@ -110,16 +108,6 @@ cost.
 
 {units_table(parities)}
 """
-
-
-def write(path: Path, text: str) -> None:
-    """Writes a text file, all or nothing."""
-    unfinished = path.with_name(f".{path.name}.part")
-    try:
-        unfinished.write_text(text)
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def _warning(objection: str) -> str:

@@ -8,11 +8,9 @@ with), `report.md` and pictures.
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +24,7 @@ from tfau import evaluate, plots
 from tfau.configs import TrainConfig
 from tfau.core.action_units import AUSet
 from tfau.core.agreement import score
+from tfau.core.files import whole_file
 from tfau.core.heatmaps import HeatmapCodec
 from tfau.data.augmentation import Augmentation
 from tfau.data.pipeline import PreparedSet
@@ -180,7 +179,7 @@ class Run:
         self._write("provenance.json", json.dumps(provenance, indent=1) + "\n")
         calibration, _ = data.sample("train", self.aus, config.crop_size, CALIBRATION_CROPS)
         test, points = data.sample("test", self.aus, config.crop_size, VERIFICATION_CROPS)
-        with self._whole("calibration.npz") as path:
+        with whole_file(self.folder / "calibration.npz") as path:
             np.savez_compressed(path, images=calibration, test_images=test, test_points=points)
 
         scores, constant = evaluate.evaluate(model, data, "test", self.aus, self.codec)
@@ -217,10 +216,12 @@ class Run:
         options: dict[str, Any] = {"weights": config.weights} if config.weights else {}
         try:
             backbone = BACKBONES[config.backbone](config.crop_size, **options)
-        except Exception as error:  # noqa: BLE001 - what Keras raises when a download fails
+        except Exception as error:  # what Keras raises when a download fails
+            if not config.weights:
+                raise
             raise ValueError(
-                f"`--backbone {config.backbone}` cannot be built"
-                f"{f' with --weights {config.weights}' if config.weights else ''}: {error}"
+                f"`--backbone {config.backbone}` cannot be built with --weights "
+                f"{config.weights}: {error}"
             ) from None
         model = heatmap_net.AUHeatmapNet(
             backbone,
@@ -250,22 +251,12 @@ class Run:
         return model
 
     def _save(self, model: keras.Model, name: str) -> None:
-        with self._whole(name) as path:
+        with whole_file(self.folder / name) as path:
             model.save(path)
 
     def _write(self, name: str, text: str) -> None:
-        with self._whole(name) as path:
+        with whole_file(self.folder / name) as path:
             path.write_text(text)
-
-    @contextlib.contextmanager
-    def _whole(self, name: str) -> Iterator[Path]:
-        """Gives another name to write to, so that the file appears whole or not at all."""
-        unfinished = self.folder / f".{name}"
-        try:
-            yield unfinished
-            os.replace(unfinished, self.folder / name)
-        finally:
-            unfinished.unlink(missing_ok=True)
 
 
 class _OnBatch(keras.callbacks.Callback):  # type: ignore[misc]

@@ -15,6 +15,7 @@ from typing import Any
 from tfau.core.action_units import AUSet
 from tfau.core.align import FaceAligner
 from tfau.core.errors import BundleError
+from tfau.core.files import whole_file
 from tfau.core.heatmaps import HeatmapCodec
 
 FORMAT = 1
@@ -95,12 +96,8 @@ class EdgeBundle:
         with zipfile.ZipFile(buffer, "a") as archive:
             member = zipfile.ZipInfo(_MEMBER, (1980, 1, 1, 0, 0, 0))
             archive.writestr(member, json.dumps(described, indent=1, sort_keys=True))
-        unfinished = path.with_name(f".{path.name}.part")
-        try:
+        with whole_file(path) as unfinished:
             unfinished.write_bytes(buffer.getvalue())
-            os.replace(unfinished, path)
-        finally:
-            unfinished.unlink(missing_ok=True)
         return path
 
     @classmethod

@@ -55,7 +55,7 @@ class ChannelGraphConv(layers.Layer):  # type: ignore[misc]
         area = height * width
         self.k = min(self.neighbors, channels)
         # A channel starts as itself, and the layer learns what its neighbours add. With a random
-        # start the maps below are scrambled, and a network takes twice as long to learn.
+        # start a network learns more slowly.
         shape = (area, area)
         self.own_kernel = self.add_weight(name="own", shape=shape, initializer="identity")
         self.other_kernel = self.add_weight(name="other", shape=shape, initializer="zeros")

@@ -15,10 +15,10 @@ class HeatmapLoss(keras.losses.Loss):  # type: ignore[misc]
     """Compares maps with the points they should show; the target is drawn on the device.
 
     The squared error of the maps, plus the squared error of the intensity that is read from them:
-    half at the true place, half at the place that the decoder takes. Without the first, most of
-    the loss is about the shape of an empty map, and training rests for epochs on maps that show
-    nothing; without the second, absent units read too high, because the decoder looks for the
-    highest point of the noise. Points with a NaN do not count.
+    half at the true place, half at the place that the decoder takes. With little weight on them,
+    training rests for epochs on maps that show nothing; without the second half, absent units
+    read too high, because the decoder looks for the highest point of the noise. Points with a NaN
+    do not count.
 
     Args:
         crop_size: Side S of the crop, px.
