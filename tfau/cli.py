@@ -26,6 +26,9 @@ COMMANDS = {
     "export": Command("export", "turn a trained network into .tflite files"),
     "video": Command("edge.video", "action units of a photo, a folder or a video"),
     "camera": Command("edge.camera", "action units of a live camera or stream"),
+    "bench": Command(
+        "tfau.bench", "measure how fast it is here, against what it must keep up with"
+    ),
     "doctor": Command("tfau.doctor", "say what is installed, found, and missing for what"),
 }
 

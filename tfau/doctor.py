@@ -25,10 +25,12 @@ EXTRAS = {
         "tensorflow_datasets",
         "importlib_resources",
         "matplotlib",
+        "pyarrow",
         "rich",
         "tyro",
     ),
     "export": ("tensorflow", "keras", "ai_edge_quantizer"),
+    "beam": ("apache_beam",),
     "video": ("av",),
     "synthetic": ("moderngl",),
     "mediapipe": ("mediapipe",),
@@ -55,6 +57,9 @@ JOBS = {
     "train": Job("train", (), "tfau train"),
     "evaluate": Job("train", (), "tfau evaluate runs/NAME"),
     "prepare data": Job("train", ("face mesh",), "tfau datasets NAME"),
+    "prepare data on many machines": Job(
+        "beam", ("face mesh",), "tfau datasets NAME --beam RUNNER"
+    ),
     "render faces": Job("synthetic", ("OpenGL",), "tfau datasets synthetic_faces"),
     "export": Job("export", (), "tfau export runs/NAME"),
     "photo, video": Job("", _SEES, "tfau video INPUT --model MODEL.tflite -o OUT"),

@@ -1,4 +1,10 @@
-"""`python -m tfau.evaluate RUN`: scores a trained network on people it has not seen."""
+"""`python -m tfau.evaluate RUN...`: scores trained networks on people they have not seen.
+
+RUN is the folder of a run, a folder that holds the folds of one (`runs/NAME`), or the
+`predictions.parquet` of an earlier scoring, which needs no network. Several are pooled: the scores
+are those of all their predictions together, as papers report folds. On another data set
+(`--dataset`), where all networks look at the same people, it is their mean that is scored.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +17,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from tfau import __version__
 from tfau.core.action_units import INTENSITY_MAX, AUSet
-from tfau.core.agreement import score
 from tfau.core.errors import require_extra, run_cli
+from tfau.core.files import whole_file
 from tfau.core.heatmaps import HeatmapCodec
 from tfau.core.quiet import import_quietly
 
@@ -21,93 +28,176 @@ if TYPE_CHECKING:
     import keras
 
     from tfau.data.pipeline import PreparedSet
+    from tfau.scoring import Predictions, Scores
+    from tfau.training import Run
 
-Scores = dict[str, dict[str, float]]
 
-
-def estimate(
-    model: keras.Model, data: PreparedSet, split: str, aus: AUSet, codec: HeatmapCodec
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Runs a network over a split, a batch at a time.
+def predict(
+    model: keras.Model,
+    data: PreparedSet,
+    rows: npt.NDArray[np.bool_],
+    aus: AUSet,
+    codec: HeatmapCodec,
+    *,
+    fold: str = "",
+    facts: dict[str, str] | None = None,
+) -> Predictions:
+    """Runs a network over examples, a batch at a time.
 
     Args:
         model: An `AUHeatmapNet`.
-        data: The prepared set.
-        split: `"train"`, `"validation"` or `"test"`.
+        data: The prepared set or sets.
+        rows: (N,) which of its examples.
         aus: Units of the network.
         codec: Reads its maps.
+        fold: Name of the fold that these examples test.
+        facts: What else should be known of these predictions.
 
     Returns:
-        (N, A) labels, and (N, A) intensities in 0-5.
+        What is true and what the network says, example by example.
     """
-    truth, answer = [], []
-    for images, points in data.batches(split, aus, codec.crop_size, 64):
-        maps = model.predict_on_batch(images)["heatmaps"]
-        truth.append(aus.pool(points[..., 2]))
-        answer.append(aus.pool(codec.decode(maps)[..., 2]))
-    return np.concatenate(truth), np.clip(np.concatenate(answer), 0.0, INTENSITY_MAX)
+    from tfau.scoring import Predictions
+
+    answer = [
+        aus.pool(codec.decode(model.predict_on_batch(images)["heatmaps"])[..., 2])
+        for images, _ in data.batches(rows, data.aus, codec.crop_size, 64)
+    ]
+    labels, count = data.labels, int(rows.sum())
+
+    def coded(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Picks the columns of our units; NaN where the data set has no such unit."""
+        known = dict(zip(data.aus.numbers, values[rows].T, strict=True))
+        nothing = np.full(count, np.nan, np.float32)
+        return np.stack([known.get(number, nothing) for number in aus.numbers], axis=1)
+
+    return Predictions(
+        aus=aus,
+        dataset=labels.dataset[rows],
+        subject=labels.subject[rows],
+        sequence=labels.sequence[rows],
+        group=labels.group[rows],
+        fold=np.full(count, fold),
+        frame=labels.frame[rows],
+        intensity_true=coded(labels.intensity),
+        presence_true=coded(labels.presence),
+        intensity=np.clip(np.concatenate(answer), 0.0, INTENSITY_MAX).astype(np.float32),
+        presence=np.full((count, len(aus)), np.nan, np.float32),
+        facts={"tfau": __version__, **(facts or {})},
+    )
 
 
-def evaluate(
-    model: keras.Model, data: PreparedSet, split: str, aus: AUSet, codec: HeatmapCodec
-) -> tuple[Scores, Scores]:
-    """Scores a network on a split, beside a predictor that always gives the training mean.
+def publish(scores: Scores, predictions: Predictions, folder: Path) -> None:
+    """Writes predictions, tables and pictures of a scoring.
 
-    Returns:
-        The table of the network and that of the constant, as `agreement.score` makes them.
+    Args:
+        scores: What `scoring.scores` makes of the predictions.
+        predictions: Kept, so that everything can be computed again without a network.
+        folder: Made if it is missing. Its files of these names are replaced: predictions.parquet,
+            scores.md, scores.csv, scores.tex, and bars.png, confusion.png, bland_altman.png.
     """
-    truth, answer = estimate(model, data, split, aus, codec)
-    constant = np.nanmean(data.intensities("train", aus), axis=0)
-    return score(aus, truth, answer), score(aus, truth, np.broadcast_to(constant, truth.shape))
+    from tfau import plots
 
-
-def table(scores: Scores, constant: Scores) -> list[list[str]]:
-    """Lays the two tables out side by side: header first, one row per unit, the mean last."""
-    header = ["AU", "ICC", "PCC", "MAE", "MSE", "MAE of a constant", "MSE of a constant"]
-    rows = [header]
-    for unit, values in scores.items():
-        numbers = [values[name] for name in ("ICC", "PCC", "MAE", "MSE")]
-        numbers += [constant[unit][name] for name in ("MAE", "MSE")]
-        rows.append([unit, *(f"{number:.2f}" for number in numbers)])
-    return rows
-
-
-def markdown(rows: list[list[str]]) -> str:
-    """Writes a table as Markdown."""
-    lines = ["| " + " | ".join(row) + " |" for row in rows]
-    return "\n".join([lines[0], "|---" * len(rows[0]) + "|", *lines[1:]])
-
-
-def show(rows: list[list[str]], title: str) -> None:
-    """Prints a table to the terminal."""
-    from rich.console import Console
-    from rich.table import Table
-
-    grid = Table(title=title)
-    for n, name in enumerate(rows[0]):
-        grid.add_column(name, justify="left" if n == 0 else "right")
-    for row in rows[1:]:
-        grid.add_row(*row, end_section=row is rows[-2])
-    Console().print(grid)
+    folder.mkdir(parents=True, exist_ok=True)
+    predictions.write(folder / "predictions.parquet")
+    for name, text in (
+        ("scores.md", scores.markdown()),
+        ("scores.csv", scores.csv()),
+        ("scores.tex", scores.latex()),
+    ):
+        with whole_file(folder / name) as path:
+            path.write_text(text)
+    figures = {"bars.png": plots.bars(scores)}
+    if scores.intensity is not None:
+        figures["confusion.png"] = plots.confusion(predictions)
+        figures["bland_altman.png"] = plots.bland_altman(predictions)
+    for name, figure in figures.items():
+        with whole_file(folder / name) as path:
+            figure.savefig(path, dpi=110)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Scores a run."""
-    parser = argparse.ArgumentParser(prog="python -m tfau.evaluate", description=__doc__)
-    parser.add_argument("run", type=Path, help="folder of a run, e.g. runs/synthetic_tiny")
-    parser.add_argument("--split", default="test", choices=["train", "validation", "test"])
+    """Scores runs."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tfau.evaluate",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("run", type=Path, nargs="+", help="run folder or predictions.parquet")
+    parser.add_argument("--dataset", help="another data set than the run's own, NAME/CONFIG")
+    parser.add_argument(
+        "--split",
+        choices=["train", "validation", "test", "all"],
+        help="part of the people (default: the run's test people; of another set, all)",
+    )
+    parser.add_argument("--threshold", type=float, help="score from which a unit counts as seen")
+    parser.add_argument("--resamples", type=int, default=1000, help="of the bootstrap (1000)")
     parser.add_argument("--data-dir", help="folder of prepared sets (default: TFDS's own)")
+    parser.add_argument("--manual-dir", help="folder with the files only their owner hands out")
+    parser.add_argument("-o", "--out", type=Path, help="folder for results (default: in RUN)")
     args = parser.parse_args(argv)
-    require_extra("train", "tensorflow", "keras", "tensorflow_datasets", "rich")
-    import_quietly("tensorflow")
+    if args.resamples < 1:
+        raise ValueError(f"`--resamples` must be at least 1. Received: {args.resamples}.")
+    require_extra("train", "tensorflow", "keras", "tensorflow_datasets", "rich", "pyarrow")
+    from tfau import scoring
+    from tfau.scoring import Predictions
 
+    part = args.split or ("all" if args.dataset else "test")
+    parts = []
+    for path in args.run:
+        if path.is_file():
+            if args.dataset or args.split:
+                raise ValueError(
+                    f"{path} holds predictions; --dataset and --split need the folder of a run."
+                )
+            parts.append(Predictions.read(path))
+        else:
+            import_quietly("tensorflow")
+            parts += [
+                _predictions(run, args.dataset, part, args.data_dir, args.manual_dir)
+                for run in _runs(path)
+            ]
+    # Networks of several folds all look at the same people of another data set.
+    predictions = Predictions.average(parts) if args.dataset else Predictions.join(parts)
+    scores = scoring.scores(predictions, threshold=args.threshold, resamples=args.resamples)
+    scores.show()
+    words = ["scores", (args.dataset or "").replace("/", "_"), args.split]
+    first = args.run[0].parent if args.run[0].is_file() else args.run[0]
+    out = args.out or first / "-".join(word for word in words if word)
+    publish(scores, predictions, out)
+    print(f"Predictions, tables (Markdown, CSV, LaTeX) and pictures: {out}")
+
+
+def _runs(folder: Path) -> list[Run]:
+    """Opens a run, or the folds in a folder."""
     from tfau.training import Run
 
-    run = Run.open(args.run)
-    scores, constant = evaluate(
-        run.model(), run.data(args.data_dir), args.split, run.aus, run.codec
-    )
-    show(table(scores, constant), f"{run.config.name}: {args.split} split")
+    folds = sorted(path.parent for path in folder.glob("fold*/config.json"))
+    if folds and not (folder / "config.json").exists():
+        return [Run.open(path) for path in folds]
+    return [Run.open(folder)]
+
+
+def _predictions(
+    run: Run, dataset: str | None, part: str, data_dir: str | None, manual_dir: str | None
+) -> Predictions:
+    """Runs the network of a run on a part of its own or of another data set."""
+    from tfau.training import open_data
+
+    data = open_data(dataset.split("+") if dataset else run.config.datasets, data_dir, manual_dir)
+    run.check_version(data)
+    facts = run.facts(data)
+    if dataset:
+        facts |= {"protocol": f"trained on {run.config.dataset}", "folds_done": ""}
+    if part == "all":
+        rows = np.ones(len(data.labels.subject), bool)
+    elif dataset:
+        rows = data.labels.split == part
+    else:
+        rows = getattr(run.fold(data), part)
+    if not rows.any():
+        raise ValueError(f"{data.name} has nobody in its {part!r} part; try --split all.")
+    fold = "" if dataset else f"fold{run.config.fold}"
+    return predict(run.model(), data, rows, run.aus, run.codec, fold=fold, facts=facts)
 
 
 if __name__ == "__main__":

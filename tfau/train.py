@@ -1,18 +1,27 @@
 """`python -m tfau.train [CONFIG] [--options]`: trains a network, scores it, says what comes next.
 
-Without CONFIG it runs `synthetic_tiny`, on faces that come with the package.
+Without CONFIG it runs `synthetic_tiny`, on faces that come with the package. With `--folds all` it
+trains a network for every fold of the config's protocol and scores all their predictions together.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tfau import configs
 from tfau.core.errors import require_extra, run_cli
 from tfau.core.quiet import import_quietly
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from tfau.data.pipeline import PreparedSet
+    from tfau.training import Run
 
 
 @dataclass(frozen=True)
@@ -24,12 +33,14 @@ class Places:
         data_dir: Folder of prepared sets (default: TFDS's own).
         manual_dir: Folder with the files that only the owner of a data set hands out.
         resume: Continue the run of that name.
+        folds: Folds to train one after the other, `all` or `1,3`; each is a run in `runs/NAME`.
     """
 
     runs: Path = Path("runs")
     data_dir: str | None = None
     manual_dir: str | None = None
     resume: bool = False
+    folds: str = ""
 
 
 @dataclass(frozen=True)
@@ -43,7 +54,14 @@ class Command:
 def main(argv: Sequence[str] | None = None) -> None:
     """Trains."""
     require_extra(
-        "train", "tensorflow", "keras", "tensorflow_datasets", "matplotlib", "rich", "tyro"
+        "train",
+        "tensorflow",
+        "keras",
+        "tensorflow_datasets",
+        "matplotlib",
+        "pyarrow",
+        "rich",
+        "tyro",
     )
     import tyro
 
@@ -64,16 +82,64 @@ def main(argv: Sequence[str] | None = None) -> None:
 def _train(config: configs.TrainConfig, places: Places) -> None:
     import_quietly("tensorflow")
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from tfau import evaluate
-    from tfau.training import Run
+    from tfau import evaluate, scoring, training
 
     console = Console()
-    run = Run.create(config, places.runs, resume=places.resume)
+    folder = places.runs / config.name
+    # What can be refused is refused before a data set is prepared.
+    training.Run.check(config)
+    if not places.folds:
+        run = training.Run.create(config, folder, resume=places.resume)
     console.print(f"Preparing {config.dataset}", highlight=False)
-    data = run.data(places.data_dir, places.manual_dir)
-    steps = run.steps(data)
+    data = training.open_data(config.datasets, places.data_dir, places.manual_dir)
+    if not places.folds:
+        _train_one(run, data, console)
+        bundle = run.folder / f"{config.name}_static_wi8_ai8.tflite"
+        console.print(
+            f"Report, tables and pictures: {run.folder}\nNext:\n  python -m export {run.folder}\n"
+            f"  python -m edge.video PHOTO_OR_VIDEO --model {bundle} -o out",
+            highlight=False,
+            soft_wrap=True,
+        )
+        return
+
+    total = len(training.folds_of(config, data))
+    runs = []
+    for number in _numbers(places.folds, total):
+        name = f"fold{number}"
+        fold = dataclasses.replace(config, name=f"{config.name}_{name}", fold=number)
+        there = (folder / name / "config.json").exists()
+        runs.append(training.Run.create(fold, folder / name, resume=places.resume and there))
+    for run in runs:
+        run.steps(data)  # a fold that cannot be trained stops us before the first is
+    for run in runs:
+        console.print(f"Fold {run.config.fold} of {total}", highlight=False)
+        _train_one(run, data, console)
+    predictions = scoring.Predictions.join(
+        [scoring.Predictions.read(run.folder / "predictions.parquet") for run in runs]
+    )
+    scores = scoring.scores(predictions)
+    scores.show()
+    evaluate.publish(scores, predictions, folder)
+    console.print(f"All folds together: {folder}", highlight=False, soft_wrap=True)
+
+
+def _numbers(text: str, total: int) -> list[int]:
+    """Reads `all` or `1,3`; ValueError for a fold that does not exist."""
+    if text == "all":
+        return list(range(1, total + 1))
+    words = [word.strip() for word in text.split(",")]
+    if not all(word.isdecimal() and 1 <= int(word) <= total for word in words):
+        raise ValueError(f"`--folds` must be all, or numbers from 1 to {total}. Received: {text}.")
+    return sorted({int(word) for word in words})
+
+
+def _train_one(run: Run, data: PreparedSet, console: Console) -> None:
+    """Trains a run to its end, with a progress bar, and shows its scores."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    config, steps = run.config, run.steps(data)
     columns = (
         TextColumn("epoch {task.fields[epoch]}"),
         BarColumn(),
@@ -100,14 +166,8 @@ def _train(config: configs.TrainConfig, places: Places) -> None:
                 highlight=False,
             )
             raise
-    evaluate.show(run.finish(data), f"{config.name} on people it has not seen")
-    bundle = run.folder / f"{config.name}_static_wi8_ai8.tflite"
-    console.print(
-        f"Report, curves and maps: {run.folder}\nNext:\n  python -m export {run.folder}\n"
-        f"  python -m edge.video PHOTO_OR_VIDEO --model {bundle} -o out",
-        highlight=False,
-        soft_wrap=True,
-    )
+    if len(run.history()) > done or not (run.folder / "report.md").exists():
+        run.finish(data).show_briefly()
 
 
 # A renderer process imports this file again under another name, and must not train anything.

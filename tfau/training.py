@@ -1,16 +1,16 @@
 """One training run: its folder, its epochs, its report.
 
-A run folder holds `config.json`, `metrics.jsonl` (a line per epoch), `last.keras` (weights and
-optimiser after the last complete epoch), `model.keras` (the best epoch on the validation people),
-and at the end `provenance.json`, `calibration.npz` (what the exporter calibrates and verifies
-with), `report.md` and pictures.
+A run folder holds `config.json`, `provenance.json` (which data), `metrics.jsonl` (a line per
+epoch), `last.keras` (weights and optimiser after the last complete epoch), `model.keras` (the best
+epoch on the validation people), and at the end `calibration.npz` (what the exporter calibrates and
+verifies with), `predictions.parquet` with its tables and pictures, and `report.md`.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,16 +18,17 @@ from typing import Any
 
 import keras
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
-from tfau import evaluate, plots
+from tfau import evaluate, plots, protocols, scoring
 from tfau.configs import TrainConfig
 from tfau.core.action_units import AUSet
 from tfau.core.agreement import score
 from tfau.core.files import whole_file
 from tfau.core.heatmaps import HeatmapCodec
 from tfau.data.augmentation import Augmentation
-from tfau.data.pipeline import PreparedSet
+from tfau.data.pipeline import PreparedSet, balance
 from tfau.models import heatmap_net
 from tfau.models.backbones import BACKBONES
 from tfau.models.losses import HeatmapLoss
@@ -48,19 +49,24 @@ class Run:
     folder: Path
     config: TrainConfig
 
+    @staticmethod
+    def check(config: TrainConfig) -> None:
+        """Checks what can be checked of a config without data; ValueError if something is off."""
+        config.check()
+        if config.backbone not in BACKBONES:
+            known = ", ".join(BACKBONES)
+            raise ValueError(f"There is no backbone {config.backbone!r}. Known: {known}.")
+        protocols.check(config.protocol)
+
     @classmethod
-    def create(cls, config: TrainConfig, runs_dir: Path, *, resume: bool) -> Run:
+    def create(cls, config: TrainConfig, folder: Path, *, resume: bool) -> Run:
         """Names the folder of a new run, or finds the one to continue. Writes nothing yet.
 
         Raises:
             ValueError: If the config is off, or the folder is there and `resume` is not asked, or
                 is not there and it is, or was made with another config.
         """
-        config.check()
-        if config.backbone not in BACKBONES:
-            known = ", ".join(BACKBONES)
-            raise ValueError(f"There is no backbone {config.backbone!r}. Known: {known}.")
-        folder = runs_dir / config.name
+        cls.check(config)
         if resume:
             run = cls.open(folder)
             if run.config != config:
@@ -91,11 +97,49 @@ class Run:
         """Reads the maps of the run's network."""
         return HeatmapCodec(self.config.crop_size, sigma=self.config.sigma)
 
-    def data(self, data_dir: str | None = None, manual_dir: str | None = None) -> PreparedSet:
-        """Prepares the data set if need be, and opens it."""
-        import tfds_builders
+    def check_version(self, data: PreparedSet) -> None:
+        """Compares a data set with the one that the run was trained on, if that is known yet.
 
-        return PreparedSet(tfds_builders.prepare(self.config.dataset, data_dir, manual_dir))
+        Raises:
+            ValueError: If it is the same set in another version: scores would not compare.
+        """
+        path = self.folder / "provenance.json"
+        if not path.exists():
+            return
+        before = json.loads(path.read_text())["dataset"].split("+")
+        for name in data.name.split("+"):
+            for other in before:
+                if name != other and name.rpartition("/")[0] == other.rpartition("/")[0]:
+                    raise ValueError(
+                        f"{self.folder} was trained on {other}, and the data set at hand is "
+                        f"{name}: their scores do not compare. Prepare that version, or train anew."
+                    )
+
+    def fold(self, data: PreparedSet) -> protocols.Fold:
+        """Says which examples train, choose the epoch, and test.
+
+        Raises:
+            ValueError: If the data set does not fit the protocol of the config.
+        """
+        config = self.config
+        folds = folds_of(config, data)
+        if config.fold > len(folds):
+            raise ValueError(
+                f"`fold` must be at most {len(folds)} for the protocol {config.protocol}. "
+                f"Received: {config.fold}."
+            )
+        return folds[config.fold - 1]
+
+    def facts(self, data: PreparedSet) -> dict[str, str]:
+        """Says of predictions what one must know to compare them."""
+        levels = {level for level in data.presence_from if level is not None}
+        return {
+            "run": self.config.name,
+            "protocol": self.config.protocol,
+            "folds_total": str(len(folds_of(self.config, data))),
+            "note": self.fold(data).note,
+            "presence_from": f"{levels.pop():g}" if len(levels) == 1 else "",
+        }
 
     def model(self, name: str = "model.keras") -> keras.Model:
         """Loads a checkpoint; ValueError if it is missing or damaged."""
@@ -122,54 +166,15 @@ class Run:
             log: Called with a line of text after each epoch.
         """
         config = self.config
-        steps = self.steps(data)
+        self.check_version(data)
         self.aus.points_of(data.aus)  # before anything is written: the set must know our units
+        fold, rows, steps = self.fold(data), self._training_rows(data), self.steps(data)
         keras.utils.set_random_seed(config.seed)
         tf.config.experimental.enable_tensor_float_32_execution(False)  # float32 on any GPU
         resumed = (self.folder / "last.keras").exists()
         model = self.model("last.keras") if resumed else self._build(steps)
         self.folder.mkdir(parents=True, exist_ok=True)
         self._write("config.json", config.to_json())
-        done = int(model.optimizer.iterations.numpy()) // steps
-        history = self.history()[:done]
-
-        for epoch in range(done + 1, config.epochs + 1):
-            started = time.monotonic()
-            batches = data.batches(
-                "train",
-                self.aus,
-                config.crop_size,
-                config.batch_size,
-                augmentation=Augmentation(),
-                seed=config.seed * 100_003 + epoch,
-            )
-            fit = model.fit(
-                batches.map(lambda image, point: (image, {"heatmaps": point})),
-                shuffle=False,  # the batches come shuffled
-                verbose=0,
-                callbacks=[_OnBatch(on_batch)],
-            )
-            pair = evaluate.estimate(model, data, "validation", self.aus, self.codec)
-            mean = score(self.aus, *pair)["mean"]
-            row = {"epoch": epoch, "loss": fit.history["loss"][0], **mean}
-            history.append(row)
-            if not any(earlier["ICC"] > row["ICC"] for earlier in history):
-                self._save(model, "model.keras")
-            self._write("metrics.jsonl", "".join(json.dumps(row) + "\n" for row in history))
-            self._save(model, "last.keras")  # last: only now the epoch is done
-            log(
-                f"epoch {epoch}/{config.epochs}  loss {row['loss']:.4f}  "
-                f"validation ICC {row['ICC']:.3f}  MAE {row['MAE']:.3f}  "
-                f"{time.monotonic() - started:.0f} s"
-            )
-
-    def finish(self, data: PreparedSet) -> list[list[str]]:
-        """Scores the best epoch on the test people and writes the report.
-
-        Returns:
-            The table, as `evaluate.table` makes it.
-        """
-        config, model = self.config, self.model()
         provenance = {
             "dataset": data.name,
             "description": data.description,
@@ -177,34 +182,96 @@ class Run:
             "trained_with": {"keras": keras.__version__, "tensorflow": tf.__version__},
         }
         self._write("provenance.json", json.dumps(provenance, indent=1) + "\n")
-        calibration, _ = data.sample("train", self.aus, config.crop_size, CALIBRATION_CROPS)
-        test, points = data.sample("test", self.aus, config.crop_size, VERIFICATION_CROPS)
+        done = int(model.optimizer.iterations.numpy()) // steps
+        history = self.history()[:done]
+
+        for epoch in range(done + 1, config.epochs + 1):
+            started = time.monotonic()
+            batches = data.batches(
+                rows,
+                self.aus,
+                config.crop_size,
+                config.batch_size,
+                augmentation=Augmentation(),
+                seed=config.seed * 100_003 + epoch,
+            )
+            fit = model.fit(
+                batches.map(lambda image, label: (image, {"heatmaps": label["points"]})),
+                shuffle=False,  # the batches come shuffled
+                verbose=0,
+                callbacks=[_OnBatch(on_batch)],
+            )
+            row = {"epoch": epoch, "loss": fit.history["loss"][0]}
+            if fold.validation.any():
+                seen = evaluate.predict(model, data, fold.validation, self.aus, self.codec)
+                row |= score(self.aus, seen.intensity_true, seen.intensity)["mean"]
+            history.append(row)
+            best = max(history, key=lambda row: (row.get("ICC", 0.0), row["epoch"]))
+            if best is row:
+                self._save(model, "model.keras")
+            self._write("metrics.jsonl", "".join(json.dumps(row) + "\n" for row in history))
+            self._save(model, "last.keras")  # last: only now the epoch is done
+            scores = "".join(f"  validation {k} {row[k]:.3f}" for k in ("ICC", "MAE") if k in row)
+            log(
+                f"epoch {epoch}/{config.epochs}  loss {row['loss']:.4f}{scores}  "
+                f"{time.monotonic() - started:.0f} s"
+            )
+
+    def finish(self, data: PreparedSet) -> scoring.Scores:
+        """Scores the chosen epoch on the test people and writes the report."""
+        config, model, fold = self.config, self.model(), self.fold(data)
+        size = config.crop_size
+        calibration, _ = data.sample(fold.train, self.aus, size, CALIBRATION_CROPS)
+        test, points = data.sample(fold.test, self.aus, size, VERIFICATION_CROPS)
         with whole_file(self.folder / "calibration.npz") as path:
             np.savez_compressed(path, images=calibration, test_images=test, test_points=points)
 
-        scores, constant = evaluate.evaluate(model, data, "test", self.aus, self.codec)
-        rows = evaluate.table(scores, constant)
+        predictions = evaluate.predict(
+            model,
+            data,
+            fold.test,
+            self.aus,
+            self.codec,
+            fold=fold.name,
+            facts=self.facts(data),
+        )
+        constant = _mean(data.labels.intensity[fold.train], data.aus, self.aus)
+        scores = scoring.scores(predictions, constant=constant)
+        evaluate.publish(scores, predictions, self.folder)
         plots.curves(self.history()).savefig(self.folder / "curves.png", dpi=120)
         sheet = plots.sheet(model, self.aus, self.codec, test, points)
         sheet.savefig(self.folder / "sheet.png", dpi=110)
+        people = len(set(zip(predictions.dataset, predictions.subject, strict=True)))
         self._write(
             "report.md",
-            f"# {config.name}\n\n{data.name}: {data.description} Scored on the "
-            f"{data.count('test')} crops of the test people, whom neither training nor the choice "
-            f"of the epoch has seen.\n\n{evaluate.markdown(rows)}\n\nA constant scores ICC 0.\n\n"
-            "![curves](curves.png)\n\n![crops and maps](sheet.png)\n",
+            f"# {config.name}\n\n{data.name}: {data.description} Protocol {config.protocol}, "
+            f"{fold.name}. Scored on the {len(predictions.frame)} crops of {people} test people, "
+            "whom neither training nor the choice of the epoch has seen.\n\n"
+            f"{scores.markdown()}\n\n"
+            "![scores](bars.png)\n\n![curves](curves.png)\n\n![crops and maps](sheet.png)\n",
         )
-        return rows
+        return scores
 
     def steps(self, data: PreparedSet) -> int:
         """Returns the steps of an epoch."""
-        steps = data.count("train") // self.config.batch_size
+        crops = int(self._training_rows(data).sum())
+        steps = crops // self.config.batch_size
         if steps < 1:
             raise ValueError(
-                f"`batch_size` must be at most {data.count('train')}, the size of the training "
-                f"split. Received: {self.config.batch_size}."
+                f"`batch_size` must be at most {crops}, the size of the training split. "
+                f"Received: {self.config.batch_size}."
             )
         return steps
+
+    def _training_rows(self, data: PreparedSet) -> npt.NDArray[Any]:
+        """Says how often each example is seen in an epoch, (N,)."""
+        train = self.fold(data).train
+        if not self.config.balance:
+            return train
+        columns = [data.aus.index(number) for number in self.aus.numbers]
+        return balance(
+            data.labels, train, self.config.balance, seed=self.config.seed, columns=columns
+        )
 
     def history(self) -> list[dict[str, float]]:
         """Reads `metrics.jsonl`."""
@@ -257,6 +324,28 @@ class Run:
     def _write(self, name: str, text: str) -> None:
         with whole_file(self.folder / name) as path:
             path.write_text(text)
+
+
+def open_data(
+    names: Sequence[str], data_dir: str | None = None, manual_dir: str | None = None
+) -> PreparedSet:
+    """Prepares data sets if need be, and opens them as one."""
+    import tfds_builders
+
+    return PreparedSet(*(tfds_builders.prepare(name, data_dir, manual_dir) for name in names))
+
+
+def folds_of(config: TrainConfig, data: PreparedSet) -> list[protocols.Fold]:
+    """Divides the people of a data set as a config says."""
+    return protocols.folds(
+        config.protocol, data.labels, validation=config.validation, seed=config.seed
+    )
+
+
+def _mean(intensity: npt.NDArray[np.float32], has: AUSet, wanted: AUSet) -> npt.NDArray[np.float32]:
+    """Returns the mean code of each wanted unit, NaN where there is none: (A,)."""
+    columns = np.ma.masked_invalid(intensity[:, [has.index(n) for n in wanted.numbers]])
+    return np.ma.filled(columns.mean(axis=0), np.nan).astype(np.float32)
 
 
 class _OnBatch(keras.callbacks.Callback):  # type: ignore[misc]

@@ -135,6 +135,17 @@ def test_the_loss_is_zero_at_the_target_and_blind_to_what_is_not_coded():
     assert float(loss(points, maps)) == 0
 
 
+@pytest.mark.parametrize("x", [0.0, 63.0, 67.0, 80.0, 120.0, 500.0])
+def test_a_point_outside_the_crop_does_no_harm(x):
+    points = np.array([[[x, 30.0, 2.0], [20.0, 20.0, 3.0]]], "float32")
+    loss = HeatmapLoss(64)
+    drawn = loss.codec.encode(points)
+    assert float(loss(points, drawn + 1)) < 10
+    if x < 64:  # every point of the crop is read
+        assert float(loss(points, drawn)) == pytest.approx(0, abs=1e-9)
+        assert float(loss(points, drawn * [1.1, 1])) > 0.01
+
+
 def test_the_loss_survives_its_config():
     loss = HeatmapLoss(64, sigma=1.5, intensity_weight=0.3)
     again = HeatmapLoss.from_config(loss.get_config())

@@ -1,5 +1,6 @@
 """Training: what a run promises, wherever it is stopped."""
 
+import csv
 import dataclasses
 import json
 import signal
@@ -14,6 +15,7 @@ import pytest
 from tfau import evaluate, train
 from tfau.configs import TrainConfig
 from tfau.core.errors import run_cli
+from tfau.scoring import Predictions
 from tfau.training import Run
 
 ROOT = Path(__file__).parents[2]
@@ -30,7 +32,10 @@ def finish(run, data):
 
 @pytest.fixture(scope="module")
 def unbroken(tmp_path_factory, small, data):
-    return finish(Run.create(small, tmp_path_factory.mktemp("runs"), resume=False), data)
+    folder = tmp_path_factory.mktemp("runs") / small.name
+    run = finish(Run.create(small, folder, resume=False), data)
+    run.finish(data)
+    return run
 
 
 def weights(run, name="last.keras"):
@@ -38,15 +43,16 @@ def weights(run, name="last.keras"):
     return [np.array(v) for v in (*model.weights, *model.optimizer.variables)]
 
 
-def test_a_run_learns_and_says_so(unbroken, data):
+def test_a_run_learns_and_says_so(unbroken):
     history = unbroken.history()
     assert [row["epoch"] for row in history] == [1, 2, 3]
     assert history[-1]["loss"] < history[0]["loss"]
-    rows = unbroken.finish(data)
-    assert [row[0] for row in rows] == ["AU", "AU12", "AU25", "AU26", "mean"]
+    predictions = Predictions.read(unbroken.folder / "predictions.parquet")
+    assert predictions.aus.names == ("AU12", "AU25", "AU26")
+    assert len(predictions) == 400
     report = (unbroken.folder / "report.md").read_text()
-    assert "people" in report
-    assert all(row[0] in report for row in rows)
+    assert "40 test people" in report
+    assert all(unit in report for unit in ("AU12", "AU25", "AU26", "mean"))
     assert {path.name for path in unbroken.folder.iterdir()} == {
         "config.json",
         "metrics.jsonl",
@@ -57,14 +63,24 @@ def test_a_run_learns_and_says_so(unbroken, data):
         "report.md",
         "curves.png",
         "sheet.png",
+        "predictions.parquet",
+        "scores.csv",
+        "scores.md",
+        "scores.tex",
+        "bars.png",
+        "confusion.png",
+        "bland_altman.png",
     }
     assert Run.open(unbroken.folder).config == unbroken.config
 
 
-def test_the_reported_constant_scores_nothing(unbroken, data):
-    _, constant = evaluate.evaluate(unbroken.model(), data, "test", unbroken.aus, unbroken.codec)
-    assert constant["mean"]["ICC"] == pytest.approx(0, abs=1e-6)
-    assert constant["mean"]["MAE"] > 0.3
+def test_the_constant_beside_the_scores_is_the_mean_of_the_training_people(unbroken, data):
+    labels, fold = data.labels, unbroken.fold(data)
+    column = labels.intensity[:, data.aus.index(25)]
+    error = np.abs(column[fold.test] - column[fold.train].mean()).mean()
+    rows = csv.DictReader((unbroken.folder / "scores.csv").read_text().splitlines())
+    row = next(row for row in rows if row["AU"] == "AU25" and row["ICC"])
+    assert float(row["MAE_constant"]) == pytest.approx(error, rel=1e-4)
 
 
 def command(config: TrainConfig, runs: Path, data_dir: str, *more: str) -> list[str]:
@@ -101,7 +117,7 @@ def test_a_run_that_was_stopped_and_resumed_is_the_same(
         assert "Traceback" not in err
     assert 1 <= len(run.history()) < small.epochs
 
-    finish(Run.create(small, tmp_path, resume=True), data)
+    finish(Run.create(small, run.folder, resume=True), data)
     assert run.history() == unbroken.history()
     for ours, theirs in zip(weights(run), weights(unbroken), strict=True):
         np.testing.assert_array_equal(ours, theirs)
@@ -143,11 +159,10 @@ def test_bad_input_is_one_sentence_and_leaves_nothing(
 
 
 def test_another_run_is_not_overwritten(unbroken, small):
-    runs = unbroken.folder.parent
     with pytest.raises(ValueError, match="exists; continue it with --resume"):
-        Run.create(small, runs, resume=False)
+        Run.create(small, unbroken.folder, resume=False)
     with pytest.raises(ValueError, match="other settings"):
-        Run.create(dataclasses.replace(small, seed=5), runs, resume=True)
+        Run.create(dataclasses.replace(small, seed=5), unbroken.folder, resume=True)
 
 
 def test_damaged_runs_are_refused(unbroken, tmp_path):

@@ -19,7 +19,7 @@ class TrainConfig:
 
     Args:
         name: Name of the run; its folder is `runs/NAME`.
-        dataset: TFDS name of the prepared data set, `NAME/CONFIG`.
+        dataset: Prepared data set, `NAME/CONFIG`; several mixed: `bp4d/intensity+disfa/intensity`.
         aus: FACS numbers of the units to learn, in output order.
         crop_size: Side S of the crops, px; those of the data set are scaled to it.
         backbone: A row of `tfau.models.backbones.BACKBONES`.
@@ -32,7 +32,14 @@ class TrainConfig:
         batch_size: Crops to a step.
         learning_rate: Highest rate; warms up over one epoch, then falls to 0 as a cosine.
         weight_decay: Of AdamW, per step times the rate.
-        seed: Decides the initial weights, the order and the augmentation.
+        seed: Decides the initial weights, the order, the augmentation, and who is in which part
+            where no list says so.
+        protocol: How people are divided into folds, a row of `tfau.protocols.PROTOCOLS`.
+        fold: Which fold is tested, from 1.
+        validation: Share of the training people who choose the epoch, where no list says so. With
+            0 the last epoch is taken.
+        balance: Repeat-factor sampling: crops with units rarer than this share are repeated; 0 =
+            off.
     """
 
     name: str
@@ -50,14 +57,28 @@ class TrainConfig:
     learning_rate: float = 5e-4
     weight_decay: float = 1e-4
     seed: int = 0
+    protocol: str = "as_prepared"
+    fold: int = 1
+    validation: float = 0.15
+    balance: float = 0.0
+
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        """The data sets that are mixed."""
+        return tuple(name.strip() for name in self.dataset.split("+"))
 
     def check(self) -> None:
         """Checks what can be checked without looking at data; ValueError if something is off."""
         AUSet(self.aus)
         FaceAligner(self.crop_size)
-        for field in ("epochs", "batch_size"):
+        for field in ("epochs", "batch_size", "fold"):
             if getattr(self, field) < 1:
                 raise ValueError(f"`{field}` must be at least 1. Received: {getattr(self, field)}.")
+        for field in ("validation", "balance"):
+            if not 0 <= getattr(self, field) < 1:
+                raise ValueError(f"`{field}` must lie in [0, 1). Received: {getattr(self, field)}.")
+        if len(set(self.datasets)) < len(self.datasets):
+            raise ValueError(f"`dataset` must not name one set twice. Received: {self.dataset}.")
 
     def to_json(self) -> str:
         """Returns the text of `config.json`."""

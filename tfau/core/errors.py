@@ -67,4 +67,6 @@ def run_cli(main: Callable[[Sequence[str] | None], int | None]) -> int:
         return 0
     except (ValueError, OSError, MissingExtra) as error:
         print(f"tfau: {' '.join(str(error).split())}", file=sys.stderr)
+        for note in getattr(error, "__notes__", ()):  # more than a sentence holds: a folder tree
+            print(note, file=sys.stderr)
         return 2

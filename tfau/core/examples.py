@@ -17,11 +17,15 @@ class AUExample:
         points: (P, 3) float32: x px, y px in the crop, intensity 0-5. NaN intensity: not coded.
         subject: Who is seen. Folds are split by it.
         sequence: Recording the frame belongs to.
-        frame: Number of the frame in the sequence.
+        frame: Number of the frame in the sequence, as the owners count.
+        presence: Optional (A,) float32: 1 seen, 0 not seen, NaN not coded. Kept apart from
+            intensity, because many sets code it alone.
+        group: Kind of person that scores are also shown for; empty if unknown.
+        emotion: Name of the emotion; empty if it was not coded.
         mesh: Optional (468, 3) float32 mesh in crop px.
 
     Raises:
-        ValueError: If a shape is wrong or an intensity lies outside 0-5.
+        ValueError: If a shape is wrong, an intensity lies outside 0-5 or a presence is not 0 or 1.
     """
 
     image: npt.NDArray[np.uint8]
@@ -29,6 +33,9 @@ class AUExample:
     subject: str
     sequence: str
     frame: int
+    presence: npt.NDArray[np.float32] | None = None
+    group: str = ""
+    emotion: str = ""
     mesh: npt.NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
@@ -42,3 +49,9 @@ class AUExample:
         if coded.size and not (coded.min() >= 0 and coded.max() <= 5):
             received = f"{coded.min():g} to {coded.max():g}"
             raise ValueError(f"Intensities must lie in 0-5. Received: {received}.")
+        if self.presence is not None:
+            coded = self.presence[~np.isnan(self.presence)]
+            if self.presence.ndim != 1 or not np.isin(coded, (0, 1)).all():
+                raise ValueError(
+                    f"`presence` must be (A,) of 0, 1 and NaN. Received: {self.presence}."
+                )

@@ -3,7 +3,40 @@
 import contextlib
 import importlib
 import os
+import threading
 from collections.abc import Iterator
+
+
+class _Silence:
+    """Holds what was file descriptor 2 while anybody wants silence. Threads share it."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.wanted = 0
+        self.stderr = -1
+
+    def begin(self) -> None:
+        """Silences, if nobody has yet."""
+        with self.lock:
+            self.wanted += 1
+            if self.wanted == 1:
+                self.stderr = -1
+                with contextlib.suppress(OSError):  # a service without stderr
+                    self.stderr = os.dup(2)
+                    nowhere = os.open(os.devnull, os.O_WRONLY)
+                    os.dup2(nowhere, 2)
+                    os.close(nowhere)
+
+    def end(self) -> None:
+        """Gives stderr back, if nobody else wants silence."""
+        with self.lock:
+            self.wanted -= 1
+            if self.wanted == 0 and self.stderr >= 0:
+                os.dup2(self.stderr, 2)
+                os.close(self.stderr)
+
+
+_SILENCE = _Silence()
 
 
 @contextlib.contextmanager
@@ -14,19 +47,11 @@ def quiet_natives() -> Iterator[None]:
     to. What matters of it reaches us as an exception or an empty result, and we say it in one
     sentence. Other threads are silenced as well, so keep the `with` short.
     """
+    _SILENCE.begin()
     try:
-        stderr = os.dup(2)
-    except OSError:  # a service without stderr
-        yield
-        return
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
         yield
     finally:
-        os.dup2(stderr, 2)
-        os.close(stderr)
-        os.close(nowhere)
+        _SILENCE.end()
 
 
 def import_quietly(*modules: str) -> None:

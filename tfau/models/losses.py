@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import keras
@@ -18,7 +19,8 @@ class HeatmapLoss(keras.losses.Loss):  # type: ignore[misc]
     half at the true place, half at the place that the decoder takes. With little weight on them,
     training rests for epochs on maps that show nothing; without the second half, absent units
     read too high, because the decoder looks for the highest point of the noise. Points with a NaN
-    do not count.
+    do not count, and a point that lies outside the crop by more than a little is not read at its
+    true place: there is nothing to read.
 
     Args:
         crop_size: Side S of the crop, px.
@@ -54,15 +56,27 @@ class HeatmapLoss(keras.losses.Loss):  # type: ignore[misc]
         target = self.codec.encode(points, xp=ops)  # (B, H, W, P)
         pixels = ops.mean(ops.square(y_pred - target), axis=(1, 2))  # (B, P)
         seen = ops.nan_to_num(ops.stop_gradient(self.codec.decode(y_pred, xp=ops)))
-        reads = [ops.square(self._height(y_pred, place) - intensity) for place in (points, seen)]
-        loss = pixels + self.intensity_weight * (reads[0] + reads[1]) / 2
+        reads = 0.0
+        for place in (points, seen):
+            height, visible = self._height(y_pred, place)
+            reads += ops.where(visible, ops.square(height - intensity), 0.0) / 2
+        loss = pixels + self.intensity_weight * reads
         return ops.sum(loss * coded, axis=-1) / ops.maximum(ops.sum(coded, axis=-1), 1.0)
 
-    def _height(self, maps: keras.KerasTensor, place: keras.KerasTensor) -> keras.KerasTensor:
-        """Fits the height of a bump at (B, P, 2 or more) places, as the codec does: (B, P)."""
+    def _height(
+        self, maps: keras.KerasTensor, place: keras.KerasTensor
+    ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+        """Fits the height of a bump at (B, P, 2 or more) places, as the codec does.
+
+        Returns:
+            (B, P) heights, and (B, P) whether a fifth of the bump or more lies on the map.
+        """
         ones = ops.ones_like(place[..., :1])
         bump = self.codec.encode(ops.concatenate([place[..., :2], ones], axis=-1), xp=ops)
-        return ops.sum(maps * bump, axis=(1, 2)) / ops.sum(bump * bump, axis=(1, 2))
+        energy = ops.sum(bump * bump, axis=(1, 2))
+        least = 0.2 * math.pi * self.codec.sigma**2
+        height = ops.sum(maps * bump, axis=(1, 2)) / ops.maximum(energy, least)
+        return height, energy >= least
 
     def get_config(self) -> dict[str, Any]:
         """Returns what `__init__` takes."""

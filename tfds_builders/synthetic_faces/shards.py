@@ -11,17 +11,14 @@ A shard is a `.npz` without pickles. Its arrays: `jpeg` (all pictures, end to en
 from __future__ import annotations
 
 import argparse
-import io
+import functools
 import itertools
 import json
-import multiprocessing
 import os
-import queue
-import signal
 import sys
-import time
 import zipfile
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +30,8 @@ from tfau.core.action_units import AUSet
 from tfau.core.align import FaceAligner
 from tfau.core.errors import DatasetError, require_extra, run_cli
 from tfau.core.faces import MESH_VERTICES, au_points
+from tfau.core.files import whole_file
+from tfds_builders import workers
 from tfds_builders.synthetic_faces.renderer import FaceRenderer
 from tfds_builders.synthetic_faces.rig import FaceRig
 from tfds_builders.synthetic_faces.sampling import (
@@ -112,123 +111,83 @@ def render_shards(
                 "`out` must be a new folder, or one with shards of the same arguments. "
                 f"Received: out={out_folder}, where {path.name} was made with others"
             )
-    missing = [i for i, path in enumerate(paths) if not path.exists()]
-    _run(missing, paths, str(rig_folder), recipe, min(processes, len(missing)))
+    missing = [
+        _Shard(i, path, str(rig_folder), recipe)
+        for i, path in enumerate(paths)
+        if not path.exists()
+    ]
+    total = sum(len(shard.subjects) for shard in missing) * images_per_identity
+    workers.run(_Shard.render, missing, processes=processes, total=total, noun="faces")
     return paths
 
 
-def _run(
-    missing: list[int], paths: list[Path], rig: str, recipe: dict[str, Any], processes: int
-) -> None:
-    if not missing:
-        return
-    # EGL does not survive a fork.
-    context = multiprocessing.get_context("spawn")
-    news: Any = context.Queue()
-    workers = [
-        context.Process(
-            target=_work,
-            args=([(i, paths[i]) for i in missing[k::processes]], rig, recipe, news),
-            daemon=True,
-        )
-        for k in range(processes)
-    ]
-    done, start, running = 0, time.monotonic(), processes
-    first = (IDENTITIES_PER_SHARD * i for i in missing)
-    total = sum(min(IDENTITIES_PER_SHARD, recipe["identities"] - i) for i in first)
-    total *= recipe["images_per_identity"]
-    try:
-        for worker in workers:
-            worker.start()
-        while running:
-            try:
-                message = news.get(timeout=1.0)
-            except queue.Empty:
-                lost = [worker for worker in workers if worker.exitcode not in (None, 0)]
-                if lost:
-                    raise DatasetError(
-                        "A rendering process died; start again to go on. "
-                        f"Received: exit status {lost[0].exitcode}"
-                    ) from None
-                continue
-            if isinstance(message, Exception):
-                raise message
-            running -= message is None
-            done += message or 0
-            rate = done / (time.monotonic() - start)
-            print(f"\r{done}/{total} faces, {rate:.1f}/s ", end="", file=sys.stderr, flush=True)
-        print(file=sys.stderr)
-    finally:
-        for worker in workers:
-            if worker.is_alive():
-                worker.terminate()
-        for worker in workers:
-            if worker.pid is not None:
-                worker.join()
+@dataclass(frozen=True)
+class _Shard:
+    """A shard to render: its number and file, the folder of the rig, and the arguments."""
 
+    number: int
+    path: Path
+    rig: str
+    recipe: dict[str, Any]
 
-def _work(shards: list[tuple[int, Path]], rig: str, recipe: dict[str, Any], news: Any) -> None:
-    # Ctrl-C reaches the whole group; the parent ends its workers itself.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    cv2.setNumThreads(1)
-    try:
+    @property
+    def subjects(self) -> range:
+        first = self.number * IDENTITIES_PER_SHARD
+        return range(first, min(first + IDENTITIES_PER_SHARD, self.recipe["identities"]))
+
+    def render(self, advance: workers.Advance) -> None:
+        """Renders the shard and writes it, whole."""
+        recipe = self.recipe
         # The crop takes three quarters of a frame; it is to be shrunk, not blown up.
-        frame_size = max(320, round(1.6 * recipe["crop_size"]))
-        with FaceRenderer(FaceRig.load(rig), frame_size) as renderer:
-            for number, path in shards:
-                _write(path, _render(number, renderer, recipe, news))
-    except (ValueError, OSError, ImportError) as error:
-        news.put(error)
-    else:
-        news.put(None)
+        renderer = _renderer(self.rig, max(320, round(1.6 * recipe["crop_size"])))
+        aligner, aus = FaceAligner(recipe["crop_size"]), AUSet(NUMBERS)
+        quality = [cv2.IMWRITE_JPEG_QUALITY, recipe["jpeg_quality"]]
+        rows: dict[str, list[Any]] = {}
+        pictures: list[bytes] = []
+        for subject in self.subjects:
+            rng = np.random.default_rng([recipe["seed"], subject])
+            renderer.wear(sample_identity(renderer.rig, rng))
+            for frame in range(recipe["images_per_identity"]):
+                shot = sample_shot(rng, sample_expression(rng) if frame else {})
+                picture = renderer.render(shot)
+                matrix = aligner.matrix(picture.mesh)
+                crop = crop_face(picture.image, matrix, aligner.crop_size)
+                _, data = cv2.imencode(".jpg", cv2.cvtColor(crop, cv2.COLOR_RGB2BGR), quality)
+                pictures.append(data.tobytes())
+                mesh = picture.mesh[:MESH_VERTICES]
+                scale = np.sqrt(abs(np.linalg.det(matrix[:, :2])))
+                mesh = np.hstack([aligner.transform(mesh[:, :2], matrix), mesh[:, 2:] * scale])
+                left, right = shot.labels(picture.opening)
+                row = {
+                    "left": left,
+                    "right": right,
+                    "points": au_points(mesh, aus),
+                    "mesh": mesh,
+                    "subject": subject,
+                    "frame": frame,
+                    "is_neutral": frame == 0,
+                }
+                for name, value in row.items():
+                    rows.setdefault(name, []).append(value)
+            advance(recipe["images_per_identity"])
+        if not recipe["keep_mesh"]:
+            del rows["mesh"]
+        with whole_file(self.path) as unfinished:
+            np.savez_compressed(
+                unfinished,
+                allow_pickle=False,
+                jpeg=np.frombuffer(b"".join(pictures), np.uint8),
+                offsets=np.cumsum([0, *map(len, pictures)]),
+                numbers=np.array(NUMBERS),
+                recipe=np.array(json.dumps(recipe)),
+                **{name: np.array(values, _STORED[name]) for name, values in rows.items()},
+            )
 
 
-def _render(
-    number: int, renderer: FaceRenderer, recipe: dict[str, Any], news: Any
-) -> dict[str, np.ndarray[Any, Any]]:
-    aligner, aus = FaceAligner(recipe["crop_size"]), AUSet(NUMBERS)
-    quality = [cv2.IMWRITE_JPEG_QUALITY, recipe["jpeg_quality"]]
-    first = number * IDENTITIES_PER_SHARD
-    rows: dict[str, list[Any]] = {}
-    pictures: list[bytes] = []
-    parent = multiprocessing.parent_process()
-    for subject in range(first, min(first + IDENTITIES_PER_SHARD, recipe["identities"])):
-        if parent is not None and not parent.is_alive():
-            sys.exit("the process that asked for these faces is gone")
-        rng = np.random.default_rng([recipe["seed"], subject])
-        renderer.wear(sample_identity(renderer.rig, rng))
-        for frame in range(recipe["images_per_identity"]):
-            shot = sample_shot(rng, sample_expression(rng) if frame else {})
-            picture = renderer.render(shot)
-            matrix = aligner.matrix(picture.mesh)
-            crop = crop_face(picture.image, matrix, aligner.crop_size)
-            _, data = cv2.imencode(".jpg", cv2.cvtColor(crop, cv2.COLOR_RGB2BGR), quality)
-            pictures.append(data.tobytes())
-            mesh = picture.mesh[:MESH_VERTICES]
-            scale = np.sqrt(abs(np.linalg.det(matrix[:, :2])))
-            mesh = np.hstack([aligner.transform(mesh[:, :2], matrix), mesh[:, 2:] * scale])
-            left, right = shot.labels(picture.opening)
-            row = {
-                "left": left,
-                "right": right,
-                "points": au_points(mesh, aus),
-                "mesh": mesh,
-                "subject": subject,
-                "frame": frame,
-                "is_neutral": frame == 0,
-            }
-            for name, value in row.items():
-                rows.setdefault(name, []).append(value)
-        news.put(recipe["images_per_identity"])
-    if not recipe["keep_mesh"]:
-        del rows["mesh"]
-    return {
-        "jpeg": np.frombuffer(b"".join(pictures), np.uint8),
-        "offsets": np.cumsum([0, *map(len, pictures)]),
-        "numbers": np.array(NUMBERS),
-        "recipe": np.array(json.dumps(recipe)),
-        **{name: np.array(values, _STORED[name]) for name, values in rows.items()},
-    }
+@functools.cache
+def _renderer(rig: str, frame_size: int) -> FaceRenderer:
+    """Opens the renderer of a process; it ends with the process."""
+    return FaceRenderer(FaceRig.load(rig), frame_size)
 
 
 # Half floats hold crop px to 1/16 px up to 256 px.
@@ -241,14 +200,6 @@ _STORED: dict[str, type] = {
     "frame": np.int32,
     "is_neutral": np.bool_,
 }
-
-
-def _write(path: Path, arrays: dict[str, np.ndarray[Any, Any]]) -> None:
-    data = io.BytesIO()
-    np.savez_compressed(data, allow_pickle=False, **arrays)
-    partial = path.with_suffix(".partial")
-    partial.write_bytes(data.getvalue())
-    os.replace(partial, path)
 
 
 def _load(path: Path) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import re
 from collections.abc import Iterator
@@ -15,10 +14,11 @@ import tensorflow_datasets as tfds
 
 from tfau.core.action_units import AUSet
 from tfau.core.errors import DatasetError
-from tfau.core.faces import MESH_VERTICES
+from tfds_builders import schema
 from tfds_builders.synthetic_faces import sampling, shards
 
 _EMBEDDED = Path(__file__).parent / "tiny"
+_PRESENT_FROM = 1.0
 _SPLITS = {"train": range(7), "validation": range(7, 8), "test": range(8, 10)}
 
 
@@ -63,18 +63,7 @@ def _full(name: str, identities: int) -> SyntheticFacesConfig:
     )
 
 
-def config_named(name: str) -> SyntheticFacesConfig:
-    """Finds `tiny` and `full`, and makes `full_N`.
-
-    Raises:
-        DatasetError: If the name is none of these.
-    """
-    if match := re.fullmatch(r"full_([1-9]\d*)", name):
-        return _full(name, int(match[1]))
-    for config in Builder.BUILDER_CONFIGS:
-        if config.name == name:
-            return config
-    raise DatasetError(f"synthetic_faces has no config {name!r}. Known: tiny, full, full_N.")
+_FULL = _full("full", 3000)
 
 
 class Builder(tfds.core.GeneratorBasedBuilder):  # type: ignore[misc]
@@ -85,34 +74,40 @@ class Builder(tfds.core.GeneratorBasedBuilder):  # type: ignore[misc]
     holds the (468, 3) mesh, crop px. Splits are by identity, 7 : 1 : 2.
     """
 
-    VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES = {"1.0.0": "First rendering."}
+    VERSION = tfds.core.Version("1.1.0")
+    RELEASE_NOTES = {
+        "1.1.0": "Says which units are seen; the same pictures.",
+        "1.0.0": "First rendering.",
+    }
     MANUAL_DOWNLOAD_INSTRUCTIONS = "rig.npz, rig.json and textures/."
-    BUILDER_CONFIGS = [_TINY, _full("full", 3000)]
+    BUILDER_CONFIGS = [_TINY, _FULL]
+
+    processes = os.cpu_count() or 1
+
+    @classmethod
+    def config_named(cls, name: str) -> SyntheticFacesConfig:
+        """Finds `tiny` and `full`, and makes `full_N`.
+
+        Raises:
+            DatasetError: If the name is none of these.
+        """
+        if match := re.fullmatch(r"full_([1-9]\d*)", name):
+            return _full(name, int(match[1]))
+        for config in (_TINY, _FULL):
+            if config.name == name:
+                return config
+        raise DatasetError(f"synthetic_faces has no config {name!r}. Known: tiny, full, full_N.")
 
     def _info(self) -> tfds.core.DatasetInfo:
-        config = self.builder_config
-        aus = AUSet(sampling.NUMBERS)
-        features = {
-            "image": tfds.features.Image(
-                shape=(config.crop_size, config.crop_size, 3), encoding_format="jpeg"
-            ),
-            "points": tfds.features.Tensor(shape=(len(aus.point_names), 3), dtype=np.float32),
-            "subject": tfds.features.Text(),
-            "sequence": tfds.features.Text(),
-            "frame": tfds.features.Scalar(np.int32),
-        }
-        if not config.embedded:
-            features["mesh"] = tfds.features.Tensor(shape=(MESH_VERTICES, 3), dtype=np.float32)
+        config, aus = self.builder_config, AUSet(sampling.NUMBERS)
         return self.dataset_info_from_configs(
-            features=tfds.features.FeaturesDict(features),
-            metadata=tfds.core.MetadataDict(
-                {
-                    "action_units": list(aus.numbers),
-                    "crop_size": config.crop_size,
-                    "licence": "CC0 1.0: rendered from a CC0 face rig; no real person is shown",
-                    "description": config.description,
-                }
+            features=schema.features(aus, config.crop_size, mesh=not config.embedded),
+            metadata=schema.metadata(
+                aus,
+                config.crop_size,
+                licence="CC0 1.0: rendered from a CC0 face rig; no real person is shown",
+                description=config.description,
+                presence_from=_PRESENT_FROM,
             ),
         )
 
@@ -137,10 +132,10 @@ class Builder(tfds.core.GeneratorBasedBuilder):  # type: ignore[misc]
                 images_per_identity=config.images,
                 crop_size=config.crop_size,
                 seed=config.seed,
-                processes=os.cpu_count() or 1,
+                processes=self.processes,
                 keep_mesh=True,
             )
-        files = sorted(folder.glob("*.npz"))
+        files = sorted(folder.glob("faces-*.npz"))
         if not files:
             raise DatasetError(f"There are no shards in {folder}; install tfau again.")
         return {
@@ -156,13 +151,18 @@ class Builder(tfds.core.GeneratorBasedBuilder):  # type: ignore[misc]
                     continue
                 aus = AUSet(row["numbers"])
                 intensity = aus.spread(row["left"], row["right"])
-                points = np.concatenate([row["points"], intensity[:, None]], axis=1)
+                level = aus.pool(intensity)
                 key = f"{row['subject']:05d}-{row['frame']:03d}"
                 example = {
-                    "image": io.BytesIO(row["jpeg"]),
-                    "points": points.astype(np.float32),
+                    "image": row["jpeg"],
+                    "points": np.column_stack([row["points"], intensity]).astype(np.float32),
+                    "presence": np.where(np.isnan(level), np.nan, level >= _PRESENT_FROM).astype(
+                        np.float32
+                    ),
                     "subject": f"{row['subject']:05d}",
                     "sequence": key,
+                    "group": "",
+                    "emotion": "",
                     "frame": row["frame"],
                 }
                 if "mesh" in row:

@@ -1,0 +1,717 @@
+"""Predictions in a file, and what they are worth: tables of agreement, with intervals.
+
+A file of predictions holds truth and estimate of every frame, so that every table and picture can
+be made again without the network, the pictures and TensorFlow.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tfau.core.action_units import INTENSITY_MAX, AUSet
+from tfau.core.agreement import PRESENCE_METRICS, Interval, bootstrap, mae, mse
+from tfau.core.files import whole_file
+from tfau.protocols import MARKS, Published, Strings, base_name, persons, published
+
+Floats = npt.NDArray[np.floating[Any]]
+
+_WORDS = ("dataset", "subject", "sequence", "group", "fold")
+_VALUES = ("intensity_true", "intensity", "presence_true", "presence")
+_KEY = b"tfau.predictions"  # of the metadata of the Parquet file
+_OURS, _UNKNOWN = "these predictions", "-"
+_LABEL = 30  # widest label in a terminal, characters
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """Holds what is true and what a network says, for N frames and A units.
+
+    Args:
+        aus: The units, in column order.
+        dataset: (N,) full name of the data set of each frame.
+        subject: (N,) who is seen.
+        sequence: (N,) recording.
+        group: (N,) kind of person; empty if unknown.
+        fold: (N,) fold that tests the frame.
+        frame: (N,) number of the frame in the sequence.
+        intensity_true: (N, A) codes 0-5, NaN where not coded.
+        presence_true: (N, A) codes 1 and 0, NaN where not coded.
+        intensity: (N, A) estimates 0-5; NaN where no face was found. A unit that is NaN everywhere
+            is not estimated.
+        presence: (N, A) estimated probabilities, likewise.
+        facts: What else one must know: `protocol`; `folds_total`, or `folds_done`, e.g. `3 of 3`;
+            `presence_from`, the intensity from which a unit counts as present in the truth, empty
+            if that was coded as such; `note`. Others are kept and not looked at.
+
+    Raises:
+        ValueError: If shapes do not agree.
+    """
+
+    aus: AUSet
+    dataset: Strings
+    subject: Strings
+    sequence: Strings
+    group: Strings
+    fold: Strings
+    frame: npt.NDArray[np.integer[Any]]
+    intensity_true: Floats
+    presence_true: Floats
+    intensity: Floats
+    presence: Floats
+    facts: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        rows = (len(self.frame),)
+        for name in (*_WORDS, "frame", *_VALUES):
+            expected = (*rows, len(self.aus)) if name in _VALUES else rows
+            shape = getattr(self, name).shape
+            if shape != expected:
+                raise ValueError(f"`{name}` must have the shape {expected}. Received: {shape}.")
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    def take(self, rows: npt.NDArray[Any]) -> Predictions:
+        """Returns the rows of a mask or of indices."""
+        columns = {name: getattr(self, name)[rows] for name in (*_WORDS, "frame", *_VALUES)}
+        return dataclasses.replace(self, **columns)
+
+    @property
+    def folds(self) -> tuple[int, int | None]:
+        """Number of folds that are in here, and number that there are, if that is known."""
+        total = self.facts.get("folds_total") or self.facts.get("folds_done", "")
+        number = re.search(r"(\d+)\s*$", total)
+        return len(np.unique(self.fold)), int(number[1]) if number else None
+
+    @classmethod
+    def join(cls, parts: Sequence[Predictions]) -> Predictions:
+        """Pools predictions, e.g. those of the folds of a protocol.
+
+        Args:
+            parts: At least one. A fact on which they differ keeps all its values, comma between.
+
+        Raises:
+            ValueError: If there is none, their units differ, or a frame is in two of them.
+        """
+        if not parts:
+            raise ValueError("There are no predictions to join.")
+        if len({part.aus for part in parts}) > 1:
+            units = " and ".join(sorted({" ".join(part.aus.names) for part in parts}))
+            raise ValueError(f"Predictions must be of the same units. Received: {units}.")
+        seen: set[tuple[str, ...]] = set()
+        for part in parts:
+            names = (part.dataset, part.subject, part.sequence, part.frame.astype(np.str_))
+            frames = set(zip(*(column.tolist() for column in names), strict=True))
+            if double := min(seen & frames, default=None):
+                raise ValueError(f"Two of the predictions are of the frame {' '.join(double)}.")
+            seen |= frames
+        facts: dict[str, str] = {}
+        for name in dict.fromkeys(name for part in parts for name in part.facts):
+            values = dict.fromkeys(part.facts.get(name, "") for part in parts)
+            facts[name] = ", ".join(value for value in values if value)
+        columns = {
+            name: np.concatenate([getattr(part, name) for part in parts])
+            for name in (*_WORDS, "frame", *_VALUES)
+        }
+        totals = {part.folds[1] for part in parts}
+        joined = cls(parts[0].aus, **columns, facts=facts)
+        if len(totals) == 1 and None not in totals:
+            facts["folds_done"] = f"{joined.folds[0]} of {totals.pop()}"
+        return joined
+
+    @classmethod
+    def average(cls, parts: Sequence[Predictions]) -> Predictions:
+        """Averages what several networks say of the same frames.
+
+        Args:
+            parts: At least one; all of the same frames in the same order, and of the same units.
+
+        Raises:
+            ValueError: If there is none, or their units or frames differ.
+        """
+        if not parts:
+            raise ValueError("There are no predictions to average.")
+        first = parts[0]
+        for part in parts[1:]:
+            same = part.aus == first.aus and all(
+                np.array_equal(getattr(part, name), getattr(first, name))
+                for name in ("dataset", "subject", "sequence", "frame")
+            )
+            if not same:
+                raise ValueError("Predictions must be of the same units and frames to be averaged.")
+        notes = [part.facts.get("note", "") for part in parts]
+        notes += [f"mean of {len(parts)} networks"] if len(parts) > 1 else []
+        note = ", ".join(dict.fromkeys(filter(None, notes)))
+        return dataclasses.replace(
+            first,
+            intensity=np.mean([part.intensity for part in parts], axis=0, dtype=np.float32),
+            presence=np.mean([part.presence for part in parts], axis=0, dtype=np.float32),
+            facts=first.facts | {"note": note},
+        )
+
+    def write(self, path: Path) -> None:
+        """Writes a Parquet file: columns such as `AU06_intensity_true`, and facts as metadata.
+
+        What is NaN becomes null, which every reader of Parquet knows for "not there".
+        """
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        columns = {name: pa.array(getattr(self, name).tolist(), pa.string()) for name in _WORDS}
+        columns["frame"] = pa.array(np.asarray(self.frame, np.int64))
+        for a, unit in enumerate(self.aus.names):
+            for name in _VALUES:
+                values = np.asarray(getattr(self, name)[:, a], np.float32)
+                columns[f"{unit}_{name}"] = pa.array(values, mask=np.isnan(values))
+        head = {"action_units": list(self.aus.numbers), "facts": self.facts}
+        table = pa.table(columns).replace_schema_metadata({_KEY: json.dumps(head)})
+        with whole_file(path) as unfinished:
+            pq.write_table(table, unfinished, compression="zstd")
+
+    @classmethod
+    def read(cls, path: Path) -> Predictions:
+        """Reads what `write` wrote.
+
+        Raises:
+            ValueError: If there is no such file, or it is not one of ours.
+        """
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        if not path.is_file():
+            raise ValueError(f"There is no file {path}.")
+        try:
+            table = pq.read_table(path)
+            head = json.loads(table.schema.metadata[_KEY])
+            aus = AUSet(head["action_units"])
+            columns: dict[str, Any] = {
+                name: np.array(table[name].to_pylist(), np.str_) for name in _WORDS
+            }
+            columns["frame"] = table["frame"].to_numpy()
+            for name in _VALUES:
+                values = [table[f"{unit}_{name}"].to_numpy() for unit in aus.names]
+                columns[name] = np.stack(values, axis=1).astype(np.float32)
+            return cls(aus, **columns, facts=dict(head["facts"]))
+        except (OSError, KeyError, TypeError, ValueError, pa.ArrowException):
+            raise ValueError(f"{path} is not a file of predictions that tfau wrote.") from None
+
+
+@dataclass(frozen=True, eq=False)
+class ScoreTable:
+    """Holds scores of A units and of their mean, and prints them in four languages.
+
+    Args:
+        title: What is scored.
+        units: (A,) names of the units.
+        metrics: Name of a metric -> values and intervals, (A + 1,), the mean last.
+        coded: (A,) number of frames in which the unit is coded.
+        positive: (A,) number of frames in which it is present, with intensity 1 or more.
+        threshold: (A,) what a unit must reach to count as seen, e.g. `intensity 2`; empty where
+            nothing is decided.
+        constant: `MAE` and `MSE`, (A + 1,), of answering always the same; empty if not known.
+        published: What others have published on the same protocol.
+        notes: Sentences to be read with the table.
+        group: Kind of person that is scored; empty: everybody.
+    """
+
+    title: str
+    units: tuple[str, ...]
+    metrics: dict[str, Interval]
+    coded: npt.NDArray[np.integer[Any]]
+    positive: npt.NDArray[np.integer[Any]]
+    threshold: tuple[str, ...] = ()
+    constant: dict[str, Floats] = field(default_factory=dict)
+    published: tuple[Published, ...] = ()
+    notes: tuple[str, ...] = ()
+    group: str = ""
+
+    def show(self) -> None:
+        """Prints to the terminal."""
+        for grid in self._grids():
+            grid.show()
+
+    def markdown(self) -> str:
+        """Writes Markdown."""
+        return "\n\n".join(grid.markdown() for grid in self._grids())
+
+    def latex(self) -> str:
+        """Writes LaTeX; needs the package booktabs."""
+        return "\n\n".join(grid.latex() for grid in self._grids())
+
+    def csv(self) -> str:
+        """Writes CSV, intervals in columns of their own; an empty cell is not known."""
+        return _csv(self.records())
+
+    def records(self) -> list[dict[str, str]]:
+        """Returns the rows of the CSV: ours, then those of each paper in the same columns."""
+        rows = []
+        for row, unit in enumerate((*self.units, "mean")):
+            record = {"table": self.title, "group": self.group, "source": _OURS, "AU": unit}
+            if row < len(self.units):
+                record |= {"coded": str(self.coded[row]), "positive": str(self.positive[row])}
+                record |= {"threshold": self.threshold[row]} if self.threshold else {}
+            for name, interval in self.metrics.items():
+                record[name] = _exact(interval.value[row])
+                record[f"{name}_low"] = _exact(interval.low[row])
+                record[f"{name}_high"] = _exact(interval.high[row])
+            for name, values in self.constant.items():
+                record[f"{name}_constant"] = _exact(values[row])
+            rows.append(record)
+        for paper in self.published:
+            source = {"table": self.title, "group": "", "source": _cite(paper)}
+            remark = {"mark": paper.mark, "remark": paper.note}
+            for unit, value in _by_name(paper).items():
+                rows.append({**source, "AU": unit, paper.metric: _exact(value), **remark})
+        return rows
+
+    def _grids(self) -> Iterator[_Grid]:
+        title = self.title + (f", {self.group}" if self.group else "")
+        header = ["AU", "coded", "positive", *self.metrics]
+        header += [f"{name} const." for name in self.constant]
+        rows = [header]
+        for row, unit in enumerate((*self.units, "mean")):
+            known = row < len(self.units)
+            cells = [str(self.coded[row]), str(self.positive[row])] if known else ["", ""]
+            cells += [_with_interval(interval, row) for interval in self.metrics.values()]
+            cells += [_rounded(values[row]) for values in self.constant.values()]
+            rows.append([unit, *cells])
+        yield _Grid(title, rows, self.notes, rules=(len(self.units) + 1,))
+        if self.published:
+            yield self._comparison()
+
+    def _comparison(self) -> _Grid:
+        """Sets published values below ours, a row for each paper, as papers do."""
+        known = {unit for paper in self.published for unit in _by_name(paper)}
+        units = [unit for unit in (*self.units, "mean") if unit in known]
+        remarks = dict.fromkeys(paper.note for paper in self.published if paper.note)
+        letters = dict(zip(remarks, "abcdefghijklmnopqrstuvwxyz", strict=False))
+        rows, rules = [["metric", "source", *units]], []
+        for metric in dict.fromkeys(paper.metric for paper in self.published):
+            rules.append(len(rows))
+            ours, decimals = self.metrics[metric], 3 if metric == "F1" else 2
+            index = [self.units.index(unit) for unit in units if unit != "mean"]
+            cells = [_rounded(ours.value[row], decimals) for row in index]
+            cells += [_with_interval(ours, -1, decimals)] * ("mean" in units)
+            rows.append([metric, _OURS, *cells])
+            for paper in self.published:
+                if paper.metric == metric:
+                    signs = [paper.mark, *letters.get(paper.note, "")]
+                    values = _by_name(paper)
+                    cells = [_rounded(values.get(unit), decimals) for unit in units]
+                    rows.append([metric, f"{_cite(paper)} [{', '.join(signs)}]", *cells])
+        marks = {paper.mark for paper in self.published}
+        notes = [f"{mark}: {text}." for mark, text in MARKS.items() if mark in marks]
+        notes += [f"{letter}: {remark}." for remark, letter in letters.items()]
+        notes.append("Papers may average folds, which are pooled here, and crop faces otherwise.")
+        title = f"{self.title}, beside what was published on the same protocol"
+        return _Grid(title, rows, tuple(notes), rules=tuple(rules), words=2)
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """Holds what predictions are worth.
+
+    Args:
+        intensity: Scores of the intensity; None if nothing is coded or estimated.
+        presence: Scores of the presence; likewise.
+        groups: The same for each kind of person, if there are two or more.
+    """
+
+    intensity: ScoreTable | None
+    presence: ScoreTable | None
+    groups: dict[str, Scores] = field(default_factory=dict)
+
+    @property
+    def tables(self) -> list[ScoreTable]:
+        """All tables, those of the groups last."""
+        here = [table for table in (self.intensity, self.presence) if table is not None]
+        return here + [table for group in self.groups.values() for table in group.tables]
+
+    def show(self) -> None:
+        """Prints all tables to the terminal."""
+        for table in self.tables:
+            table.show()
+
+    def show_briefly(self) -> None:
+        """Prints what fits a narrow terminal: two metrics of the first question."""
+        table = self.tables[0]
+        main = ("ICC", "MAE", "F1", "AUC")
+        dataclasses.replace(
+            table,
+            metrics={name: values for name, values in table.metrics.items() if name in main},
+            constant={name: values for name, values in table.constant.items() if name in main},
+            published=(),
+        ).show()
+
+    def markdown(self) -> str:
+        """Writes all tables as Markdown."""
+        return "\n\n".join(table.markdown() for table in self.tables) + "\n"
+
+    def latex(self) -> str:
+        """Writes all tables as LaTeX; needs the package booktabs."""
+        return "\n\n".join(table.latex() for table in self.tables) + "\n"
+
+    def csv(self) -> str:
+        """Writes all tables as one CSV; the first columns say which table a row is of."""
+        return _csv([record for table in self.tables for record in table.records()])
+
+
+def scores(
+    predictions: Predictions,
+    *,
+    threshold: float | None = None,
+    resamples: int = 1000,
+    seed: int = 0,
+    constant: npt.ArrayLike | None = None,
+) -> Scores:
+    """Scores predictions over all of their rows at once, not fold by fold.
+
+    Args:
+        predictions: What is true and what a network says.
+        threshold: Score from which a unit counts as seen. None: a probability of 0.5 where there
+            are probabilities; elsewhere the intensity from which it counts as present in the
+            truth, or 1 if that is not known.
+        resamples: Draws of the bootstrap over people.
+        seed: Decides the draws.
+        constant: (A,) what a constant predictor answers, e.g. the mean of the training people.
+            Not looked at if there are several folds: then it is the mean of the other folds.
+
+    Returns:
+        The tables, of the units that are coded and estimated.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    people = persons(predictions.dataset, predictions.subject)
+    tasks = (_intensity(predictions, constant), _presence(predictions, threshold))
+
+    def of(rows: npt.NDArray[np.bool_], group: str = "") -> Scores:
+        here, who = predictions.take(rows), people[rows]
+        intensity, presence = (
+            _table(task.take(rows), here, who, group, resamples, seed) for task in tasks
+        )
+        return Scores(intensity, presence)
+
+    everybody = of(np.ones(len(predictions), bool))
+    if not everybody.tables:
+        raise ValueError("No unit is both coded and estimated, so there is nothing to score.")
+    names = [str(name) for name in np.unique(predictions.group) if name]
+    groups = {name: of(predictions.group == name, name) for name in names} if names[1:] else {}
+    return dataclasses.replace(everybody, groups=groups)
+
+
+@dataclass(frozen=True, eq=False)
+class _Task:
+    """One of the two questions, for the units that are estimated.
+
+    Args:
+        kind: `intensity` or `occurrence`, as papers say.
+        metrics: Names of its metrics.
+        numbers: (A,) FACS numbers.
+        truth: (N, A).
+        estimate: (N, A).
+        threshold: (A,) from where a unit counts as seen; of no use to intensity.
+        decision: (A,) the same in words.
+        constant: (N, A) answers of a constant predictor, NaN where not known.
+        notes: Sentences about these.
+    """
+
+    kind: str
+    metrics: tuple[str, ...]
+    numbers: npt.NDArray[np.int64]
+    truth: Floats
+    estimate: Floats
+    threshold: Floats
+    decision: tuple[str, ...] = ()
+    constant: Floats | None = None
+    notes: tuple[str, ...] = ()
+
+    def take(self, rows: npt.NDArray[np.bool_]) -> _Task:
+        constant = None if self.constant is None else self.constant[rows]
+        truth, estimate = self.truth[rows], self.estimate[rows]
+        return dataclasses.replace(self, truth=truth, estimate=estimate, constant=constant)
+
+
+def _intensity(predictions: Predictions, constant: npt.ArrayLike | None) -> _Task:
+    truth, estimate = predictions.intensity_true, predictions.intensity
+    units = ~np.isnan(estimate).all(axis=0)
+    answer: Floats | None = None
+    notes: tuple[str, ...] = ()
+    folds = np.unique(predictions.fold)
+    if len(folds) > 1:
+        answer = np.full(truth.shape, np.nan)
+        for fold in folds:
+            other = truth[predictions.fold != fold]
+            count = (~np.isnan(other)).sum(axis=0)
+            mean = np.nansum(other, axis=0, dtype=np.float64) / np.maximum(count, 1)
+            answer[predictions.fold == fold] = np.where(count, mean, np.nan)
+        notes = ("A constant answers with the mean of the truth of the other folds.",)
+    elif constant is not None:
+        answer = np.broadcast_to(np.asarray(constant, np.float64), truth.shape)
+        notes = ("A constant answers with the mean of the truth of the training people.",)
+    return _Task(
+        kind="intensity",
+        metrics=("ICC", "PCC", "MAE", "MSE"),
+        numbers=np.array(predictions.aus.numbers)[units],
+        truth=truth[:, units],
+        estimate=np.clip(estimate[:, units], 0.0, INTENSITY_MAX),
+        threshold=np.ones(int(units.sum())),
+        constant=None if answer is None else answer[:, units],
+        notes=notes,
+    )
+
+
+def _presence(predictions: Predictions, threshold: float | None) -> _Task:
+    likely = ~np.isnan(predictions.presence).all(axis=0)
+    units = likely | ~np.isnan(predictions.intensity).all(axis=0)
+    level = _present_from(predictions)
+    usual = np.where(likely, 0.5, 1.0 if level is None else level)
+    limit = (usual if threshold is None else np.full(len(usual), threshold))[units]
+    kind = np.where(likely, "probability", "intensity")[units]
+    decision = [f"{word} {value:g}" for word, value in zip(kind, limit, strict=True)]
+    names = np.array(predictions.aus.names)[units]
+    several = len(set(decision)) > 1
+    rules = []
+    for rule in dict.fromkeys(decision):
+        whose = ", ".join(names[np.array(decision) == rule])
+        rules.append(f"{rule}{f' ({whose})' if several else ''}")
+    truth = "as it was coded" if level is None else f"intensity {level:g} or more"
+    return _Task(
+        kind="occurrence",
+        metrics=tuple(PRESENCE_METRICS),
+        numbers=np.array(predictions.aus.numbers)[units],
+        truth=predictions.presence_true[:, units],
+        estimate=np.where(likely, predictions.presence, predictions.intensity)[:, units],
+        threshold=limit,
+        decision=tuple(decision),
+        notes=(f"A unit counts as seen from {' and '.join(rules)}; truth: {truth}.",),
+    )
+
+
+def _table(
+    task: _Task, predictions: Predictions, people: Strings, group: str, resamples: int, seed: int
+) -> ScoreTable | None:
+    """Scores a task on the units that are coded; None if there is none."""
+    coded = ~np.isnan(task.truth)
+    units = coded.any(axis=0)
+    if not units.any():
+        return None
+    truth, estimate = task.truth[:, units], task.estimate[:, units]
+    metrics = bootstrap(
+        truth,
+        estimate,
+        people,
+        task.metrics,
+        threshold=task.threshold[units],
+        resamples=resamples,
+        seed=seed,
+    )
+    constant = {}
+    if task.constant is not None:
+        answer = task.constant[:, units]
+        unknown = (coded[:, units] & np.isnan(answer)).any(axis=0)
+        for name, metric in (("MAE", mae), ("MSE", mse)):
+            values = np.where(unknown, np.nan, metric(truth, answer))
+            if not unknown.all():
+                constant[name] = np.append(values, values[~unknown].mean())
+    numbers = [int(number) for number in task.numbers[units]]
+    papers, reason = ([], "") if group else _published(task.kind, numbers, predictions)
+    drawn = len(np.unique(people[coded.any(axis=1)]))
+    doubt = "No intervals: they need at least two people."
+    if drawn > 1:
+        doubt = f"In brackets: the middle 95 % of {resamples} draws of these {drawn} people."
+    return ScoreTable(
+        title="Intensity" if task.kind == "intensity" else "Presence",
+        units=tuple(f"AU{number:02d}" for number in numbers),
+        metrics=metrics,
+        coded=coded[:, units].sum(axis=0),
+        positive=(truth >= 1).sum(axis=0),
+        threshold=tuple(np.array(task.decision)[units].tolist()) if task.decision else (),
+        constant=constant,
+        published=tuple(papers),
+        notes=(_facts(predictions), doubt, *task.notes, *([reason] if reason else [])),
+        group=group,
+    )
+
+
+def _present_from(predictions: Predictions) -> float | None:
+    """Reads from the facts the intensity from which the truth is present, if there is one."""
+    try:
+        return float(predictions.facts.get("presence_from", ""))
+    except ValueError:
+        return None
+
+
+def _facts(predictions: Predictions) -> str:
+    """Says in a sentence what was scored."""
+    sets = ", ".join(str(name) for name in np.unique(predictions.dataset))
+    done, total = predictions.folds
+    words = [f"{len(predictions)} frames of {sets}"]
+    if protocol := predictions.facts.get("protocol"):
+        words.append(f"protocol {protocol}" + (f", {done} of {total} folds" if total else ""))
+    if note := predictions.facts.get("note"):
+        words.append(note)
+    return f"{'; '.join(words)}."
+
+
+def _published(
+    kind: str, units: Sequence[int], predictions: Predictions
+) -> tuple[list[Published], str]:
+    """Finds published results beside which these predictions may stand, or why there are none."""
+    sets = sorted({base_name(str(name)) for name in np.unique(predictions.dataset)})
+    done, total = predictions.folds
+    if len(sets) > 1:
+        return [], f"Published results are of one data set; these are of {' and '.join(sets)}."
+    if "protocol" not in predictions.facts or total is None:
+        return [], "Nothing published stands beside, because the protocol is not known."
+    return published(
+        sets[0],
+        kind,
+        units,
+        predictions.facts["protocol"],
+        done,
+        total,
+        subjects=np.unique(predictions.subject).tolist(),
+        presence_from=_present_from(predictions),
+    )
+
+
+@dataclass(frozen=True)
+class _Grid:
+    """A table of text.
+
+    Args:
+        title: Its title.
+        rows: Header first.
+        notes: Sentences below it.
+        rules: Rows above which a line is drawn, besides that below the header.
+        words: Number of columns, from the left, that are words; the others are numbers.
+    """
+
+    title: str
+    rows: list[list[str]]
+    notes: tuple[str, ...]
+    rules: tuple[int, ...]
+    words: int = 1
+
+    def show(self) -> None:
+        from rich import box
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+
+        console = Console()
+        for part in self._parts(console.width - 2):
+            grid = Table(title=Text(self.title, "bold"), title_justify="left", box=box.HORIZONTALS)
+            for column in part:
+                if column < self.words:
+                    grid.add_column(self.rows[0][column], max_width=_LABEL)
+                else:
+                    grid.add_column(self.rows[0][column], justify="right", no_wrap=True)
+            for n, row in enumerate(self.rows[1:], start=2):
+                cells = (Text(row[column]) for column in part)
+                grid.add_row(*cells, end_section=n in self.rules)
+            console.print(grid)
+        console.print(Text("\n".join(self.notes), "dim"))
+        console.print()
+
+    def _parts(self, width: int) -> list[list[int]]:
+        """Divides the columns so that each part, with the words before it, fits a width."""
+        columns = [max(map(len, column)) + 3 for column in zip(*self.rows, strict=True)]
+        labels = list(range(self.words))
+        room = width - sum(min(columns[label], _LABEL + 3) for label in labels)
+        parts: list[list[int]] = [[]]
+        for column in range(self.words, len(columns)):
+            used = sum(columns[other] for other in parts[-1])
+            if parts[-1] and used + columns[column] > room:
+                parts.append([])
+            parts[-1].append(column)
+        return [labels + part for part in parts]
+
+    def markdown(self) -> str:
+        lines = [
+            "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in self.rows
+        ]
+        lines.insert(1, "|" + "---|" * self.words + "--:|" * (len(self.rows[0]) - self.words))
+        notes = "\n".join(f"- {note}" for note in self.notes)
+        return f"### {self.title}\n\n" + "\n".join(lines) + (f"\n\n{notes}" if notes else "")
+
+    def latex(self) -> str:
+        lines = []
+        for n, row in enumerate(self.rows):
+            lines += [r"\midrule"] if n == 1 or n in self.rules else []
+            lines.append(" & ".join(map(_tex, row)) + r" \\")
+        sides = "l" * self.words + "r" * (len(self.rows[0]) - self.words)
+        caption = _tex(" ".join((f"{self.title}.", *self.notes)))
+        return "\n".join(
+            [
+                r"\begin{table}",
+                r"\centering",
+                rf"\caption{{{caption}}}",
+                rf"\begin{{tabular}}{{{sides}}}",
+                r"\toprule",
+                *lines,
+                r"\bottomrule",
+                r"\end{tabular}",
+                r"\end{table}",
+            ]
+        )
+
+
+def _tex(text: str) -> str:
+    """Escapes what LaTeX would take for a command, and sets minus signs and dashes."""
+    if text == _UNKNOWN:
+        return "--"
+    special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    special |= {"<": "$<$", ">": "$>$"} | {letter: rf"\{letter}" for letter in "&%$#_{}"}
+    text = "".join(special.get(letter, letter) for letter in text)
+    return re.sub(r"(?<![\w$])-(?=[\d.])", "$-$", text)
+
+
+def _csv(records: list[dict[str, str]]) -> str:
+    """Writes records that may lack columns of one another."""
+    columns = dict.fromkeys(name for record in records for name in record)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(columns), restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(records)
+    return text.getvalue()
+
+
+def _cite(paper: Published) -> str:
+    return f"{paper.method}, {paper.venue}"
+
+
+def _by_name(paper: Published) -> dict[str, float]:
+    """Returns published values by `AU06` and `mean`, as far as they are known."""
+    values = {f"AU{unit:02d}": value for unit, value in paper.values.items()}
+    return values if paper.mean is None else values | {"mean": paper.mean}
+
+
+def _exact(value: float | None) -> str:
+    """Writes a number for machines; nothing if it is not known."""
+    return "" if value is None or np.isnan(value) else f"{value:.6g}"
+
+
+def _rounded(value: float | None, decimals: int = 2) -> str:
+    """Writes a number for people, without the minus of a minus zero."""
+    unknown = value is None or np.isnan(value)
+    return _UNKNOWN if value is None or unknown else f"{round(value, decimals) + 0.0:.{decimals}f}"
+
+
+def _with_interval(interval: Interval, row: int, decimals: int = 2) -> str:
+    value, low, high = (
+        _rounded(values[row], decimals) for values in (interval.value, interval.low, interval.high)
+    )
+    return value if low == _UNKNOWN else f"{value} [{low}, {high}]"

@@ -1,0 +1,1 @@
+"""DISFA+: nine people of DISFA who act on demand; 12 units with intensity."""
