@@ -236,9 +236,9 @@ class ScoreTable:
     notes: tuple[str, ...] = ()
     group: str = ""
 
-    def show(self) -> None:
-        """Prints to the terminal."""
-        for grid in self._grids():
+    def show(self, *, counts: bool = True) -> None:
+        """Prints to the terminal, with or without the numbers of rows."""
+        for grid in self._grids(counts=counts):
             grid.show()
 
     def markdown(self) -> str:
@@ -275,14 +275,15 @@ class ScoreTable:
                 rows.append({**source, "AU": unit, paper.metric: _exact(value), **remark})
         return rows
 
-    def _grids(self) -> Iterator[_Grid]:
+    def _grids(self, *, counts: bool = True) -> Iterator[_Grid]:
         title = self.title + (f", {self.group}" if self.group else "")
-        header = ["AU", "coded", "positive", *self.metrics]
+        header = ["AU", *(["coded", "positive"] if counts else []), *self.metrics]
         header += [f"{name} const." for name in self.constant]
         rows = [header]
         for row, unit in enumerate((*self.units, "mean")):
             known = row < len(self.units)
             cells = [str(self.coded[row]), str(self.positive[row])] if known else ["", ""]
+            cells = cells if counts else []
             cells += [_with_interval(interval, row) for interval in self.metrics.values()]
             cells += [_rounded(values[row]) for values in self.constant.values()]
             rows.append([unit, *cells])
@@ -352,7 +353,7 @@ class Scores:
             metrics={name: values for name, values in table.metrics.items() if name in main},
             constant={name: values for name, values in table.constant.items() if name in main},
             published=(),
-        ).show()
+        ).show(counts=False)
 
     def markdown(self) -> str:
         """Writes all tables as Markdown."""
