@@ -1,6 +1,7 @@
 """Chooses what can run here, says aloud what cannot, and fixes the seeds."""
 
 import random
+import signal
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -13,6 +14,9 @@ from tfau.doctor import EXTRAS
 # The same examples in every run; a busy machine is no failure.
 settings.register_profile("tfau", derandomize=True, deadline=None)
 settings.load_profile("tfau")
+
+# A shell that runs us in the background has switched Ctrl-C off, and our children would inherit it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 HERE = Path(__file__).parent
 EXTRA_OF = {
