@@ -77,9 +77,9 @@ def prepare(
     if processes is not None and processes < 1:
         raise ValueError(f"`processes` must be at least 1. Received: {processes}.")
     if beam:
-        require_extra("beam", "apache_beam")
         if name.partition("/")[0] == "synthetic_faces":
             raise DatasetError("synthetic_faces does not run on Beam: it draws on this machine.")
+        require_extra("beam", "apache_beam")
     logging.getLogger("absl").setLevel(logging.ERROR)  # TFDS thinks aloud
     made = builder(name, data_dir)
     made.skip_bad = skip_bad

@@ -277,6 +277,7 @@ def test_a_set_without_a_face_is_refused(folder, tmp_path):
 
 
 def test_beam_makes_the_same_examples(tmp_path, read_rows, read_left_out):
+    pytest.importorskip("apache_beam")
     source = tmp_path / "disfa"
     dummy_data.write(source)
     pool, beam = (
