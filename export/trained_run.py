@@ -53,6 +53,11 @@ class TrainedRun:
                 f"There is no run folder at {folder}. `python -m tfau.train` makes one."
             )
         config = TrainConfig.read(folder / "config.json")
+        if config.network != "heatmap":
+            raise ValueError(
+                f"{folder} holds a network of the kind {config.network}; only heatmap networks can "
+                "be exported."
+            )
         for name in ("model.keras", "calibration.npz", "provenance.json"):
             if not (folder / name).is_file():
                 raise ValueError(

@@ -17,6 +17,7 @@ class Command(NamedTuple):
 
     module: str
     summary: str
+    words: tuple[str, ...] = ()  # that come before those of the user
 
 
 COMMANDS = {
@@ -26,6 +27,8 @@ COMMANDS = {
     "export": Command("export", "turn a trained network into .tflite files"),
     "video": Command("edge.video", "action units of a photo, a folder or a video"),
     "camera": Command("edge.camera", "action units of a live camera or stream"),
+    "classic": Command("tfau.classic", "train support vector machines instead of a network"),
+    "image": Command("tfau.classic", "units and emotions in a photo, so trained", ("image",)),
     "bench": Command(
         "tfau.bench", "measure how fast it is here, against what it must keep up with"
     ),
@@ -62,7 +65,7 @@ def hand_over(argv: Sequence[str] | None = None) -> None:
         raise ValueError(
             f"`COMMAND` must be one of {', '.join(COMMANDS)}. Received: COMMAND={name}. {remedy}"
         )
-    sys.argv[1:] = rest
+    sys.argv[1:] = [*COMMANDS[name].words, *rest]
     try:
         runpy.run_module(COMMANDS[name].module, run_name="__main__", alter_sys=True)
     except ModuleNotFoundError as error:

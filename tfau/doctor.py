@@ -34,6 +34,7 @@ EXTRAS = {
     "video": ("av",),
     "synthetic": ("moderngl",),
     "mediapipe": ("mediapipe",),
+    "classic": ("skimage", "sklearn", "skops"),
 }
 
 
@@ -63,6 +64,7 @@ JOBS = {
     "render faces": Job("synthetic", ("OpenGL",), "tfau datasets synthetic_faces"),
     "export": Job("export", (), "tfau export runs/NAME"),
     "photo, video": Job("", _SEES, "tfau video INPUT --model MODEL.tflite -o OUT"),
+    "photo, without a network": Job("classic", _SEES, "tfau image PHOTO --model runs/classic"),
     "exact video times": Job("video", _SEES, "tfau video takes them from PyAV"),
     "camera": Job("", _SEES, "tfau camera --model MODEL.tflite"),
 }

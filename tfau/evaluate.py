@@ -45,24 +45,32 @@ def predict(
     """Runs a network over examples, a batch at a time.
 
     Args:
-        model: An `AUHeatmapNet`.
+        model: A network of `tfau.models.networks`.
         data: The prepared set or sets.
         rows: (N,) which of its examples.
         aus: Units of the network.
-        codec: Reads its maps.
+        codec: Reads its maps, if it answers maps, and knows the size of its crops.
         fold: Name of the fold that these examples test.
         facts: What else should be known of these predictions.
 
     Returns:
-        What is true and what the network says, example by example.
+        What is true and what the network says, example by example. What it does not say, intensity
+        or presence, is NaN.
     """
     from tfau.scoring import Predictions
 
-    answer = [
-        aus.pool(codec.decode(model.predict_on_batch(images)["heatmaps"])[..., 2])
-        for images, _ in data.batches(rows, data.aus, codec.crop_size, 64)
-    ]
     labels, count = data.labels, int(rows.sum())
+    nothing_said = np.full((count, len(aus)), np.nan, np.float32)
+    intensity, presence = [], []
+    for images, _ in data.batches(rows, data.aus, codec.crop_size, 64):
+        answer = model.predict_on_batch(images)
+        if "heatmaps" in answer:
+            intensity.append(aus.pool(codec.decode(answer["heatmaps"])[..., 2]))
+        elif "intensity" in answer:
+            intensity.append(answer["intensity"])
+        if "presence" in answer:
+            presence.append(answer["presence"])
+    levels = np.concatenate(intensity) if intensity else nothing_said
 
     def coded(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Picks the columns of our units; NaN where the data set has no such unit."""
@@ -80,8 +88,8 @@ def predict(
         frame=labels.frame[rows],
         intensity_true=coded(labels.intensity),
         presence_true=coded(labels.presence),
-        intensity=np.clip(np.concatenate(answer), 0.0, INTENSITY_MAX).astype(np.float32),
-        presence=np.full((count, len(aus)), np.nan, np.float32),
+        intensity=np.clip(levels, 0.0, INTENSITY_MAX).astype(np.float32),
+        presence=np.concatenate(presence) if presence else nothing_said,
         facts={"tfau": __version__, **(facts or {})},
     )
 

@@ -27,11 +27,13 @@ def curves(history: list[dict[str, float]]) -> Figure:
     epochs = [row["epoch"] for row in history]
     left.plot(epochs, [row["loss"] for row in history], color="tab:blue")
     left.set(title="training loss", xlabel="epoch", yscale="log")
-    for name, colour in (("ICC", "tab:green"), ("PCC", "tab:olive"), ("MAE", "tab:red")):
+    colours = {"ICC": "green", "PCC": "olive", "MAE": "red", "F1": "green", "AUC": "olive"}
+    known = [name for name in colours if any(name in row for row in history)]
+    for name in known:
         scores = [row.get(name, np.nan) for row in history]
-        right.plot(epochs, scores, color=colour, label=name)
+        right.plot(epochs, scores, color=f"tab:{colours[name]}", label=name)
     right.set(title="validation people, mean over units", xlabel="epoch", ylim=(0, 1))
-    if any("ICC" in row for row in history):
+    if known:
         right.legend()
     else:
         right.text(0.5, 0.5, "nobody chose the epoch", transform=right.transAxes, ha="center")

@@ -95,13 +95,15 @@ def _train(config: configs.TrainConfig, places: Places) -> None:
     data = training.open_data(config.datasets, places.data_dir, places.manual_dir)
     if not places.folds:
         _train_one(run, data, console)
-        bundle = run.folder / f"{config.name}_static_wi8_ai8.tflite"
-        console.print(
-            f"Report, tables and pictures: {run.folder}\nNext:\n  python -m export {run.folder}\n"
-            f"  python -m edge.video PHOTO_OR_VIDEO --model {bundle} -o out",
-            highlight=False,
-            soft_wrap=True,
-        )
+        console.print(f"Report, tables and pictures: {run.folder}", highlight=False, soft_wrap=True)
+        if config.network == "heatmap":
+            bundle = run.folder / f"{config.name}_static_wi8_ai8.tflite"
+            console.print(
+                f"Next:\n  python -m export {run.folder}\n"
+                f"  python -m edge.video PHOTO_OR_VIDEO --model {bundle} -o out",
+                highlight=False,
+                soft_wrap=True,
+            )
         return
 
     total = len(training.folds_of(config, data))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -24,17 +24,19 @@ import tensorflow as tf
 from tfau import evaluate, plots, protocols, scoring
 from tfau.configs import TrainConfig
 from tfau.core.action_units import AUSet
-from tfau.core.agreement import score
+from tfau.core.agreement import auc, f1, score
 from tfau.core.files import whole_file
 from tfau.core.heatmaps import HeatmapCodec
 from tfau.data.augmentation import Augmentation
 from tfau.data.pipeline import PreparedSet, balance
-from tfau.models import heatmap_net
-from tfau.models.backbones import BACKBONES
-from tfau.models.losses import HeatmapLoss
+from tfau.models import backbones, networks
 
 CALIBRATION_CROPS = 256
 VERIFICATION_CROPS = 512
+BATCH_LABELS = ("points", "presence")
+"""What `PreparedSet.batches` tells of each crop."""
+CHOSEN_BY = {"intensity": ("ICC", "MAE"), "presence": ("F1", "AUC")}
+"""Of what a network estimates: the score that chooses the epoch, and another that is shown."""
 
 
 @dataclass(frozen=True)
@@ -53,9 +55,14 @@ class Run:
     def check(config: TrainConfig) -> None:
         """Checks what can be checked of a config without data; ValueError if something is off."""
         config.check()
-        if config.backbone not in BACKBONES:
-            known = ", ".join(BACKBONES)
-            raise ValueError(f"There is no backbone {config.backbone!r}. Known: {known}.")
+        backbones.named(config.backbone)
+        networks.check(config.network, config)
+        wanted = set(networks.NETWORKS[config.network].learns.values())
+        if missing := sorted(wanted - set(BATCH_LABELS)):
+            raise ValueError(
+                f"The network {config.network!r} cannot be trained here yet: it learns from "
+                f"{missing[0]} labels, which batches do not carry."
+            )
         protocols.check(config.protocol)
 
     @classmethod
@@ -92,9 +99,14 @@ class Run:
         """Units of the run, in output order."""
         return AUSet(self.config.aus)
 
+    @property
+    def network(self) -> networks.Network:
+        """What there is to know of the kind of network."""
+        return networks.NETWORKS[self.config.network]
+
     @cached_property
     def codec(self) -> HeatmapCodec:
-        """Reads the maps of the run's network."""
+        """Reads the maps of the run's network, if it draws any."""
         return HeatmapCodec(self.config.crop_size, sigma=self.config.sigma)
 
     def check_version(self, data: PreparedSet) -> None:
@@ -182,11 +194,14 @@ class Run:
             "trained_with": {"keras": keras.__version__, "tensorflow": tf.__version__},
         }
         self._write("provenance.json", json.dumps(provenance, indent=1) + "\n")
+        learns, shown = self.network.learns, CHOSEN_BY[self.network.estimates]
         done = int(model.optimizer.iterations.numpy()) // steps
         history = self.history()[:done]
 
         for epoch in range(done + 1, config.epochs + 1):
             started = time.monotonic()
+            for number, generator in enumerate(_generators(model)):
+                generator.state.assign([config.seed * 100_003 + epoch, number * 1_000_000])
             batches = data.batches(
                 rows,
                 self.aus,
@@ -196,7 +211,12 @@ class Run:
                 seed=config.seed * 100_003 + epoch,
             )
             fit = model.fit(
-                batches.map(lambda image, label: (image, {"heatmaps": label["points"]})),
+                batches.map(
+                    lambda image, label: (
+                        image,
+                        {output: label[name] for output, name in learns.items()},
+                    )
+                ),
                 shuffle=False,  # the batches come shuffled
                 verbose=0,
                 callbacks=[_OnBatch(on_batch)],
@@ -204,14 +224,14 @@ class Run:
             row = {"epoch": epoch, "loss": fit.history["loss"][0]}
             if fold.validation.any():
                 seen = evaluate.predict(model, data, fold.validation, self.aus, self.codec)
-                row |= score(self.aus, seen.intensity_true, seen.intensity)["mean"]
+                row |= self._scores(seen)
             history.append(row)
-            best = max(history, key=lambda row: (row.get("ICC", 0.0), row["epoch"]))
+            best = max(history, key=lambda row: (row.get(shown[0], 0.0), row["epoch"]))
             if best is row:
                 self._save(model, "model.keras")
             self._write("metrics.jsonl", "".join(json.dumps(row) + "\n" for row in history))
             self._save(model, "last.keras")  # last: only now the epoch is done
-            scores = "".join(f"  validation {k} {row[k]:.3f}" for k in ("ICC", "MAE") if k in row)
+            scores = "".join(f"  validation {k} {row[k]:.3f}" for k in shown if k in row)
             log(
                 f"epoch {epoch}/{config.epochs}  loss {row['loss']:.4f}{scores}  "
                 f"{time.monotonic() - started:.0f} s"
@@ -239,18 +259,32 @@ class Run:
         scores = scoring.scores(predictions, constant=constant)
         evaluate.publish(scores, predictions, self.folder)
         plots.curves(self.history()).savefig(self.folder / "curves.png", dpi=120)
-        sheet = plots.sheet(model, self.aus, self.codec, test, points)
-        sheet.savefig(self.folder / "sheet.png", dpi=110)
+        pictures = ["![scores](bars.png)", "![curves](curves.png)"]
+        if "heatmaps" in self.network.learns:
+            sheet = plots.sheet(model, self.aus, self.codec, test, points)
+            sheet.savefig(self.folder / "sheet.png", dpi=110)
+            pictures.append("![crops and maps](sheet.png)")
         people = len(set(zip(predictions.dataset, predictions.subject, strict=True)))
         self._write(
             "report.md",
             f"# {config.name}\n\n{data.name}: {data.description} Protocol {config.protocol}, "
             f"{fold.name}. Scored on the {len(predictions.frame)} crops of {people} test people, "
             "whom neither training nor the choice of the epoch has seen.\n\n"
-            f"{scores.markdown()}\n\n"
-            "![scores](bars.png)\n\n![curves](curves.png)\n\n![crops and maps](sheet.png)\n",
+            f"{scores.markdown()}\n\n" + "\n\n".join(pictures) + "\n",
         )
         return scores
+
+    def _scores(self, seen: scoring.Predictions) -> dict[str, float]:
+        """Averages over the units how well the validation people are seen."""
+        if self.network.estimates == "intensity":
+            return score(self.aus, seen.intensity_true, seen.intensity)["mean"]
+        means = {}
+        for name, metric in (("F1", f1), ("AUC", auc)):
+            values = metric(seen.presence_true, seen.presence)
+            known = values[np.isfinite(values)]  # of units that these people show
+            if len(known):
+                means[name] = float(known.mean())
+        return means
 
     def steps(self, data: PreparedSet) -> int:
         """Returns the steps of an epoch."""
@@ -282,7 +316,7 @@ class Run:
         config = self.config
         options: dict[str, Any] = {"weights": config.weights} if config.weights else {}
         try:
-            backbone = BACKBONES[config.backbone](config.crop_size, **options)
+            backbone = backbones.named(config.backbone)(config.crop_size, **options)
         except Exception as error:  # what Keras raises when a download fails
             if not config.weights:
                 raise
@@ -290,13 +324,7 @@ class Run:
                 f"`--backbone {config.backbone}` cannot be built with --weights "
                 f"{config.weights}: {error}"
             ) from None
-        model = heatmap_net.AUHeatmapNet(
-            backbone,
-            len(self.aus.point_names),
-            decoder_filters=config.decoder_filters,
-            neighbors=config.neighbors,
-            name=config.name,
-        )
+        model = self.network.build(backbone, self.aus, config)
         rate = keras.optimizers.schedules.CosineDecay(
             0.0,
             decay_steps=steps * max(config.epochs - 1, 1),
@@ -305,13 +333,7 @@ class Run:
         )
         model.compile(
             keras.optimizers.AdamW(rate, weight_decay=config.weight_decay, clipnorm=1.0),
-            loss={
-                "heatmaps": HeatmapLoss(
-                    config.crop_size,
-                    sigma=config.sigma,
-                    intensity_weight=config.intensity_weight,
-                )
-            },
+            loss=self.network.losses(self.aus, config),
             # XLA makes training several times slower on a CPU.
             jit_compile="auto" if tf.config.list_physical_devices("GPU") else False,
         )
@@ -346,6 +368,15 @@ def _mean(intensity: npt.NDArray[np.float32], has: AUSet, wanted: AUSet) -> npt.
     """Returns the mean code of each wanted unit, NaN where there is none: (A,)."""
     columns = np.ma.masked_invalid(intensity[:, [has.index(n) for n in wanted.numbers]])
     return np.ma.filled(columns.mean(axis=0), np.nan).astype(np.float32)
+
+
+def _generators(model: keras.Model) -> Iterator[keras.random.SeedGenerator]:
+    """Finds what dropout layers draw from, wherever they are; their files do not remember it."""
+    for layer in model.layers:
+        if hasattr(layer, "layers"):
+            yield from _generators(layer)
+        elif hasattr(layer, "seed_generator"):
+            yield layer.seed_generator
 
 
 class _OnBatch(keras.callbacks.Callback):  # type: ignore[misc]

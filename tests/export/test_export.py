@@ -308,6 +308,14 @@ def test_a_cut_off_model(
     assert "cannot be read" in cli(capsys, broken_run(model_keras=half))
 
 
+def test_a_network_without_maps(
+    broken_run: Callable[..., Path], run: TrainedRun, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = replace(run.config, network="presence").to_json().encode()
+    said = cli(capsys, broken_run(config_json=config))
+    assert "a network of the kind presence; only heatmap networks can be exported" in said
+
+
 def test_a_network_of_another_config(
     broken_run: Callable[..., Path], run: TrainedRun, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tfau.core.action_units import AUSet
 from tfau.core.align import FaceAligner
+from tfau.core.names import check_name
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,13 @@ class TrainConfig:
             0 the last epoch is taken.
         balance: Repeat-factor sampling: crops with units rarer than this share are repeated; 0 =
             off.
+        network: A row of `tfau.models.networks.NETWORKS`.
+        graph_levels: Decoder levels of a heatmap network, 1 to 3, that have a channel graph.
+        node_layout: What a node of the graph is: `channels`, or `released` as in the published
+            code.
+        graph_rank: Rank of the graphs' kernels; None = full.
+        presence_head: A row of `tfau.models.presence_net.HEADS`.
+        freeze_backbone: Leave the backbone of a presence network as its weights say.
     """
 
     name: str
@@ -61,6 +69,12 @@ class TrainConfig:
     fold: int = 1
     validation: float = 0.15
     balance: float = 0.0
+    network: str = "heatmap"
+    graph_levels: tuple[int, ...] = (1, 2, 3)
+    node_layout: str = "channels"
+    graph_rank: int | None = None
+    presence_head: str = "resnet"
+    freeze_backbone: bool = False
 
     @property
     def datasets(self) -> tuple[str, ...]:
@@ -77,6 +91,10 @@ class TrainConfig:
         for field in ("validation", "balance"):
             if not 0 <= getattr(self, field) < 1:
                 raise ValueError(f"`{field}` must lie in [0, 1). Received: {getattr(self, field)}.")
+        if not set(self.graph_levels) <= {1, 2, 3}:
+            raise ValueError(f"`graph_levels` must lie in 1 to 3. Received: {self.graph_levels}.")
+        if self.graph_rank is not None and self.graph_rank < 1:
+            raise ValueError(f"`graph_rank` must be at least 1. Received: {self.graph_rank}.")
         if len(set(self.datasets)) < len(self.datasets):
             raise ValueError(f"`dataset` must not name one set twice. Received: {self.dataset}.")
 
@@ -86,14 +104,14 @@ class TrainConfig:
 
     @classmethod
     def read(cls, path: Path) -> TrainConfig:
-        """Reads a `config.json`.
+        """Reads a `config.json`; what an earlier version did not know takes its default.
 
         Raises:
             ValueError: If it is not such a file.
         """
         try:
             values = json.loads(path.read_text())
-            for field in ("aus", "decoder_filters"):
+            for field in {"aus", "decoder_filters", "graph_levels"} & set(values):
                 values[field] = tuple(values[field])
             config = cls(**values)
             config.check()
@@ -109,7 +127,6 @@ def names() -> list[str]:
 
 def load(name: str) -> TrainConfig:
     """Returns an experiment by name; ValueError if there is none."""
-    if name not in names():
-        raise ValueError(f"There is no config {name!r}. Known: {', '.join(names())}.")
+    check_name("config", name, names())
     config: TrainConfig = importlib.import_module(f"{__name__}.{name}").CONFIG
     return config

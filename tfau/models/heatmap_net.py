@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 from keras import layers
 
+from tfau.models.backbone_network import BackboneNetwork
 from tfau.models.backbones import STRIDE
 from tfau.models.channel_graph import ChannelGraphConv
 
 
 @keras.saving.register_keras_serializable("tfau")
-class AUHeatmapNet(keras.Model):  # type: ignore[misc]
+class AUHeatmapNet(BackboneNetwork):
     """Estimates action unit intensities as one heatmap per AU point.
 
     A backbone reads an aligned face crop at stride 32. Three decoder levels bring its features back
@@ -28,6 +29,10 @@ class AUHeatmapNet(keras.Model):  # type: ignore[misc]
         num_points: Number P of maps, `len(aus.point_names)`.
         decoder_filters: Channels of the three decoder levels, coarse to fine.
         neighbors: Edges per channel node, the node itself included.
+        graph_levels: Decoder levels, 1 to 3, that have a graph. With `()` and 256 filters at each
+            level it is the plain deconvolution network.
+        node_layout: What a node of the graphs is, see `ChannelGraphConv`.
+        graph_rank: Rank of the graphs' kernels; None = full.
         **kwargs: Passed to `keras.Model`, e.g. `name`.
 
     Call arguments:
@@ -37,7 +42,8 @@ class AUHeatmapNet(keras.Model):  # type: ignore[misc]
         `{"heatmaps": (B, S / 4, S / 4, P)}` in intensity units, not clipped.
 
     Raises:
-        ValueError: If the backbone is not static, square and at stride 32.
+        ValueError: If the backbone is not static, square and at stride 32, or there is no such
+            decoder level.
 
     Example:
         >>> import numpy as np
@@ -47,10 +53,22 @@ class AUHeatmapNet(keras.Model):  # type: ignore[misc]
         (2, 16, 16, 10)
 
     References:
-        Fan, Lam and Li, AAAI 2020, https://arxiv.org/abs/2004.09681. Nodes here are feature
-        channels, as in the paper; the released code forgets a transpose and makes them runs of
-        pixels. The paper's widths at S = 256 are (256, 128, 64).
+        - Fan, Lam and Li, AAAI 2020, https://arxiv.org/abs/2004.09681. Nodes here are feature
+          channels, as in the paper; the released code forgets a transpose and makes them runs of
+          pixels (`node_layout="released"`, 7 neighbours). The paper's widths at S = 256 are
+          (256, 128, 64).
+        - Xiao, Wu and Wei, "Simple Baselines for Human Pose Estimation and Tracking", ECCV 2018,
+          https://arxiv.org/abs/1804.06208: the plain deconvolution network.
     """
+
+    ARGUMENTS: ClassVar[tuple[str, ...]] = (
+        "num_points",
+        "decoder_filters",
+        "neighbors",
+        "graph_levels",
+        "node_layout",
+        "graph_rank",
+    )
 
     def __init__(
         self,
@@ -58,6 +76,9 @@ class AUHeatmapNet(keras.Model):  # type: ignore[misc]
         num_points: int,
         decoder_filters: tuple[int, int, int] = (256, 128, 64),
         neighbors: int = 5,
+        graph_levels: tuple[int, ...] = (1, 2, 3),
+        node_layout: str = "channels",
+        graph_rank: int | None = None,
         **kwargs: Any,
     ) -> None:
         # === Functional Model ===
@@ -68,6 +89,11 @@ class AUHeatmapNet(keras.Model):  # type: ignore[misc]
                 "`backbone` must be square, static and at stride 32. Received: "
                 f"{backbone.input_shape} -> {backbone.output_shape}."
             )
+        levels = tuple(sorted(set(graph_levels)))
+        if not set(levels) <= set(range(1, len(decoder_filters) + 1)):
+            raise ValueError(
+                f"`graph_levels` must lie in 1 to {len(decoder_filters)}. Received: {graph_levels}."
+            )
         image = keras.Input((side, side, 3), name="image")
         x = backbone(image)
         for level, filters in enumerate(decoder_filters, start=1):
@@ -76,7 +102,10 @@ class AUHeatmapNet(keras.Model):  # type: ignore[misc]
             )(x)
             x = layers.BatchNormalization(name=f"decoder{level}_bn")(x)
             x = layers.ReLU(6.0, name=f"decoder{level}_relu")(x)
-            x = ChannelGraphConv(neighbors, name=f"decoder{level}_graph")(x)
+            if level in levels:
+                x = ChannelGraphConv(
+                    neighbors, graph_rank, node_layout, name=f"decoder{level}_graph"
+                )(x)
         maps = layers.Conv2D(num_points, 1, dtype="float32", name="heatmaps")(x)
         super().__init__(inputs=image, outputs={"heatmaps": maps}, **kwargs)
 
@@ -85,20 +114,6 @@ class AUHeatmapNet(keras.Model):  # type: ignore[misc]
         self.num_points = num_points
         self.decoder_filters = tuple(decoder_filters)
         self.neighbors = neighbors
-
-    def get_config(self) -> dict[str, Any]:
-        """Returns what `__init__` takes, ready for JSON."""
-        return {
-            "backbone": keras.saving.serialize_keras_object(self.backbone),
-            "num_points": self.num_points,
-            "decoder_filters": list(self.decoder_filters),
-            "neighbors": self.neighbors,
-            "name": self.name,
-        }
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> AUHeatmapNet:
-        """Rebuilds a network from `get_config`."""
-        config = dict(config)
-        backbone = keras.saving.deserialize_keras_object(config.pop("backbone"), custom_objects)
-        return cls(backbone, **config)
+        self.graph_levels = levels
+        self.node_layout = node_layout
+        self.graph_rank = graph_rank
