@@ -226,8 +226,9 @@ class Run:
                 seen = evaluate.predict(model, data, fold.validation, self.aus, self.codec)
                 row |= self._scores(seen)
             history.append(row)
-            best = max(history, key=lambda row: (row.get(shown[0], 0.0), row["epoch"]))
-            if best is row:
+            # Where nobody can be scored (NaN) or nobody is asked, the last epoch is the best.
+            merit = [np.nan_to_num(earlier.get(shown[0], 0.0)) for earlier in history]
+            if merit[-1] == max(merit):
                 self._save(model, "model.keras")
             self._write("metrics.jsonl", "".join(json.dumps(row) + "\n" for row in history))
             self._save(model, "last.keras")  # last: only now the epoch is done

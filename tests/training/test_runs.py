@@ -123,6 +123,14 @@ def test_a_run_that_was_stopped_and_resumed_is_the_same(
         np.testing.assert_array_equal(ours, theirs)
 
 
+def test_the_last_epoch_is_kept_where_nobody_can_be_scored(small, data, tmp_path, monkeypatch):
+    monkeypatch.setattr(Run, "_scores", lambda *_: {"ICC": float("nan")})
+    config = dataclasses.replace(small, crop_size=32, epochs=2, batch_size=200)
+    run = finish(Run.create(config, tmp_path / "run", resume=False), data)
+    for ours, theirs in zip(weights(run, "model.keras"), weights(run), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
 def test_a_finished_run_resumes_to_itself(unbroken, data):
     before = (unbroken.folder / "metrics.jsonl").read_bytes()
     finish(unbroken, data)
