@@ -563,19 +563,15 @@ class ClassicModel:
         Raises:
             ValueError: If the data set does not fit the protocol.
         """
-        return self._folds(data)[self.config.fold - 1]
+        from tfau import protocols
+
+        return protocols.fold_of(self._folds(data), self.config.fold)
 
     def _folds(self, data: PreparedSet) -> list[Fold]:
         from tfau import protocols
 
         config = self.config
-        folds = protocols.folds(config.protocol, data.labels, validation=0.0, seed=config.seed)
-        if config.fold > len(folds):
-            raise ValueError(
-                f"`fold` must be at most {len(folds)} for the protocol {config.protocol}. "
-                f"Received: {config.fold}."
-            )
-        return folds
+        return protocols.folds(config.protocol, data.labels, validation=0.0, seed=config.seed)
 
     def training_rows(self, data: PreparedSet) -> npt.NDArray[np.bool_]:
         """Chooses the examples that train, (N,)."""
@@ -676,36 +672,28 @@ class ClassicModel:
 
         fold = self.fold(data)
         columns = [data.aus.index(number) for number in self.aus.numbers]
-        predictions = self._predictions(data, fold, columns, advance)
+        predictions = self._predictions(data, fold, advance)
         known = np.ma.masked_invalid(data.labels.intensity[self.training_rows(data)][:, columns])
         constant = np.ma.filled(known.mean(axis=0), np.nan)
         scores = scoring.scores(predictions, constant=constant)
         evaluate.publish(scores, predictions, self.folder)
         return scores
 
-    def _predictions(
-        self, data: PreparedSet, fold: Fold, columns: list[int], advance: Advance
-    ) -> Predictions:
-        from tfau.scoring import Predictions
+    def _predictions(self, data: PreparedSet, fold: Fold, advance: Advance) -> Predictions:
+        from tfau.evaluate import beside_truth
 
-        labels, rows, level = data.labels, fold.test, self.config.presence_from
+        level = self.config.presence_from
         rendered = _RENDERED if "synthetic_faces" in data.name else ""
-        answers = [self.predict(values) for values in self.features(data, rows, advance)]
+        answers = [self.predict(values) for values in self.features(data, fold.test, advance)]
         presence, intensity = (np.concatenate(part) for part in zip(*answers, strict=True))
-        return Predictions(
-            aus=self.aus,
-            dataset=labels.dataset[rows],
-            subject=labels.subject[rows],
-            sequence=labels.sequence[rows],
-            group=labels.group[rows],
-            fold=np.full(int(rows.sum()), fold.name),
-            frame=labels.frame[rows],
-            intensity_true=labels.intensity[rows][:, columns],
-            presence_true=labels.presence[rows][:, columns],
+        return beside_truth(
+            data,
+            fold.test,
+            self.aus,
             intensity=intensity,
             presence=presence,
+            fold=fold.name,
             facts={
-                "tfau": __version__,
                 "run": self.folder.name,
                 "protocol": self.config.protocol,
                 "folds_total": str(len(self._folds(data))),

@@ -57,26 +57,50 @@ def predict(
         What is true and what the network says, example by example. What it does not say, intensity
         or presence, is NaN.
     """
-    from tfau.scoring import Predictions
-
-    labels, count = data.labels, int(rows.sum())
-    nothing_said = np.full((count, len(aus)), np.nan, np.float32)
-    intensity, presence = [], []
+    said: dict[str, list[npt.NDArray[np.float32]]] = {"intensity": [], "presence": []}
     for images, _ in data.batches(rows, data.aus, codec.crop_size, 64):
         answer = model.predict_on_batch(images)
         if "heatmaps" in answer:
-            intensity.append(aus.pool(codec.decode(answer["heatmaps"])[..., 2]))
-        elif "intensity" in answer:
-            intensity.append(answer["intensity"])
-        if "presence" in answer:
-            presence.append(answer["presence"])
-    levels = np.concatenate(intensity) if intensity else nothing_said
+            said["intensity"].append(aus.pool(codec.decode(answer["heatmaps"])[..., 2]))
+        for name in said.keys() & answer.keys():
+            said[name].append(answer[name])
+    values = {name: np.concatenate(parts) for name, parts in said.items() if parts}
+    return beside_truth(data, rows, aus, **values, fold=fold, facts=facts)
+
+
+def beside_truth(
+    data: PreparedSet,
+    rows: npt.NDArray[np.bool_],
+    aus: AUSet,
+    *,
+    intensity: npt.NDArray[np.float32] | None = None,
+    presence: npt.NDArray[np.float32] | None = None,
+    fold: str = "",
+    facts: dict[str, str] | None = None,
+) -> Predictions:
+    """Sets what is said of examples beside what is true of them.
+
+    Args:
+        data: The prepared set or sets.
+        rows: (N,) which of its examples, n of them.
+        aus: The A units.
+        intensity: (n, A), cut off at 0 and 5; None if it is not estimated.
+        presence: (n, A) probabilities; None likewise.
+        fold: As in `predict`.
+        facts: As in `predict`.
+
+    Returns:
+        Both, example by example; NaN where something is not said, or the data set has no such unit.
+    """
+    from tfau.scoring import Predictions
+
+    labels, count = data.labels, int(rows.sum())
+    nothing = np.full((count, len(aus)), np.nan, np.float32)
 
     def coded(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Picks the columns of our units; NaN where the data set has no such unit."""
+        """Picks the columns of our units."""
         known = dict(zip(data.aus.numbers, values[rows].T, strict=True))
-        nothing = np.full(count, np.nan, np.float32)
-        return np.stack([known.get(number, nothing) for number in aus.numbers], axis=1)
+        return np.stack([known.get(number, nothing[:, 0]) for number in aus.numbers], axis=1)
 
     return Predictions(
         aus=aus,
@@ -88,8 +112,8 @@ def predict(
         frame=labels.frame[rows],
         intensity_true=coded(labels.intensity),
         presence_true=coded(labels.presence),
-        intensity=np.clip(levels, 0.0, INTENSITY_MAX).astype(np.float32),
-        presence=np.concatenate(presence) if presence else nothing_said,
+        intensity=nothing if intensity is None else np.clip(intensity, 0.0, INTENSITY_MAX),
+        presence=nothing if presence is None else presence,
         facts={"tfau": __version__, **(facts or {})},
     )
 

@@ -188,6 +188,13 @@ def folds(protocol: str, labels: Labels, *, validation: float, seed: int) -> lis
     return made
 
 
+def fold_of(made: list[Fold], number: int) -> Fold:
+    """Picks a fold by its number, from 1; ValueError if there is none of that number."""
+    if not 1 <= number <= len(made):
+        raise ValueError(f"`fold` must be 1 to {len(made)} in this protocol. Received: {number}.")
+    return made[number - 1]
+
+
 def published(
     dataset: str,
     kind: str,

@@ -118,7 +118,10 @@ class Run:
         path = self.folder / "provenance.json"
         if not path.exists():
             return
-        before = json.loads(path.read_text())["dataset"].split("+")
+        try:
+            before = str(json.loads(path.read_text())["dataset"]).split("+")
+        except (OSError, KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{path} cannot be read: {error!r}.") from None
         for name in data.name.split("+"):
             for other in before:
                 if name != other and name.rpartition("/")[0] == other.rpartition("/")[0]:
@@ -133,24 +136,18 @@ class Run:
         Raises:
             ValueError: If the data set does not fit the protocol of the config.
         """
-        config = self.config
-        folds = folds_of(config, data)
-        if config.fold > len(folds):
-            raise ValueError(
-                f"`fold` must be at most {len(folds)} for the protocol {config.protocol}. "
-                f"Received: {config.fold}."
-            )
-        return folds[config.fold - 1]
+        return protocols.fold_of(folds_of(self.config, data), self.config.fold)
 
     def facts(self, data: PreparedSet) -> dict[str, str]:
         """Says of predictions what one must know to compare them."""
-        levels = {level for level in data.presence_from if level is not None}
+        levels = set(data.presence_from)
+        level = levels.pop() if len(levels) == 1 else None
         return {
             "run": self.config.name,
             "protocol": self.config.protocol,
             "folds_total": str(len(folds_of(self.config, data))),
             "note": self.fold(data).note,
-            "presence_from": f"{levels.pop():g}" if len(levels) == 1 else "",
+            "presence_from": "" if level is None else f"{level:g}",
         }
 
     def model(self, name: str = "model.keras") -> keras.Model:

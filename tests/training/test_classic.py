@@ -412,7 +412,7 @@ def test_photo_without_a_face_is_refused(trained, tmp_path):
         (["--grid", "wide"], "There is no grid 'wide'. Known: published, small."),
         (["--protocol", "none"], "There is no protocol 'none'"),
         (["--fold", "0"], "`fold` must be at least 1. Received: 0."),
-        (["--fold", "2"], "`fold` must be at most 1 for the protocol as_prepared. Received: 2."),
+        (["--fold", "2"], "`fold` must be 1 to 1 in this protocol. Received: 2."),
         (["--limit", "-1"], "`limit` must be at least 0. Received: -1."),
         (["--limit", "1"], "the lines above say why"),
         (["--dataset", "nothing"], "There is no data set 'nothing'"),

@@ -112,6 +112,20 @@ def test_another_version_of_the_data_is_refused(folder, data_dir, tmp_path, capf
     assert not (tmp_path / "scores").exists()
 
 
+@pytest.mark.parametrize("text", ["", "[1", "{}", "[]", '{"dataset": null}', "3"])
+def test_a_damaged_record_of_the_data_is_one_sentence(
+    text, folder, data_dir, tmp_path, capfd, monkeypatch
+):
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "config.json").write_bytes((folder / "fold1" / "config.json").read_bytes())
+    (run / "provenance.json").write_text(text)
+    assert say(monkeypatch, evaluate.main, run, "--data-dir", data_dir) == 2
+    err = capfd.readouterr().err
+    assert err.count("\n") == 1, err
+    assert "provenance.json cannot be read" in err or "no model.keras" in err
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
