@@ -1,5 +1,8 @@
 """Classic models: what they look at, that their search cannot leak, and what their folder keeps."""
 
+import contextlib
+import dataclasses
+import io
 import json
 import os
 import shutil
@@ -8,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -23,8 +27,12 @@ from sklearn.decomposition import PCA
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from threadpoolctl import threadpool_limits
 
-from tfau import classic, cli, evaluate
-from tfau.classic import HOG_LENGTH, ClassicConfig, ClassicModel, UnitModel
+from tfau import cli, evaluate
+from tfau.classic import __main__ as classic
+from tfau.classic.emotions import EMOTIONS, describe, emotions
+from tfau.classic.features import HOG_LENGTH, face_mask, features
+from tfau.classic.folder import ClassicConfig, ClassicModel
+from tfau.classic.unit_model import GRIDS, TASKS, UnitModel, pipeline
 from tfau.core.action_units import AUSet
 from tfau.core.errors import run_cli
 from tfau.protocols import persons
@@ -32,7 +40,8 @@ from tfau.scoring import Predictions
 
 ROOT = Path(__file__).parents[2]
 PHOTO = ROOT / "docs" / "astronaut.jpg"
-CONFIG = ClassicConfig("synthetic_faces/tiny", (12, 25), limit=100, grid="small")
+CONFIG = ClassicConfig("synthetic_faces/tiny", (12, 25), "subjects_20", limit=100, grid="small")
+FOLDS = ("--protocol", "subjects_20", "--folds", "1,3")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -51,25 +60,35 @@ def faces(data):
     return crops, points[..., :2]
 
 
+def command(data_dir, runs, *more):
+    words = ["train", "--aus", "12", "25", "--limit", "100", "--grid", "small"]
+    return [*words, "--runs", str(runs), "--data-dir", data_dir, *more]
+
+
 @pytest.fixture(scope="module")
-def trained(data, tmp_path_factory):
-    """A folder of trained and scored models, and the lines that were said."""
-    model = ClassicModel.create(CONFIG, data, tmp_path_factory.mktemp("runs") / "classic")
-    lines = []
-    model.train(data, log=lines.append)
-    model.evaluate(data)
-    return model, lines
+def folds(data_dir, tmp_path_factory):
+    """A folder of two folds, trained and scored by the command, and what it said."""
+    runs, said = tmp_path_factory.mktemp("runs"), io.StringIO()
+    with contextlib.redirect_stdout(said):
+        classic.main(command(data_dir, runs, *FOLDS))
+    return runs / "classic", said.getvalue()
+
+
+@pytest.fixture(scope="module")
+def trained(folds):
+    """The first of these folders."""
+    return ClassicModel.open(folds[0] / "fold1")
 
 
 @pytest.fixture
 def copy(trained, tmp_path):
     """The same folder, to be spoilt."""
-    return Path(shutil.copytree(trained[0].folder, tmp_path / "classic"))
+    return Path(shutil.copytree(trained.folder, tmp_path / "classic"))
 
 
 def test_features_have_the_published_length(faces, data):
     crops, points = faces
-    values = classic.features(crops[0], points[0])
+    values = features(crops[0], points[0])
     assert HOG_LENGTH == 13 * 13 * 2 * 2 * 9 == 6084
     assert values.shape == (HOG_LENGTH + 2 * len(data.aus.point_names),)
     assert values.dtype == np.float32
@@ -78,9 +97,9 @@ def test_features_have_the_published_length(faces, data):
 
 def test_features_depend_on_nothing_but_the_face(faces):
     for crop, points in zip(*faces, strict=True):
-        values = classic.features(crop, points)
-        np.testing.assert_array_equal(classic.features(crop.copy(), points), values)
-        mask = classic.face_mask((points + 0.5) / 128)
+        values = features(crop, points)
+        np.testing.assert_array_equal(features(crop.copy(), points), values)
+        mask = face_mask((points + 0.5) / 128)
         # Another background, far enough from the mask that resizing does not mix it in.
         inside = np.kron(mask, np.ones((8, 8), bool)).reshape(128, 7, 128, 7).any(axis=(1, 3))
         near = np.pad(inside, 2)
@@ -88,16 +107,16 @@ def test_features_depend_on_nothing_but_the_face(faces):
         near = near[2:-2, 2:-2]
         other = np.where(near[..., None], crop, 0).astype(np.uint8)
         assert (other != crop).any()
-        np.testing.assert_array_equal(classic.features(other, points), values)
+        np.testing.assert_array_equal(features(other, points), values)
         inner = crop.copy()
         inner[50:90, 50:78] = 0
-        assert np.abs(classic.features(inner, points) - values)[:HOG_LENGTH].max() > 0.1
+        assert np.abs(features(inner, points) - values)[:HOG_LENGTH].max() > 0.1
 
 
 def test_mask_covers_every_landmark_and_grows_with_the_face(faces):
     _, points = faces
     for places in (points + 0.5) / 128:
-        mask = classic.face_mask(places)
+        mask = face_mask(places)
         columns, rows = np.clip(np.rint(places * 112 - 0.5), 0, 111).astype(int).T
         assert mask[rows, columns].all()
         assert 0.2 < mask.mean() < 0.7
@@ -110,8 +129,8 @@ def test_features_mean_the_same_at_every_crop_size(faces):
     crops, points = faces
     # Every pixel four times: the same picture.
     big = crops[0].repeat(2, axis=0).repeat(2, axis=1)
-    values = classic.features(crops[0], points[0])
-    other = classic.features(big, (points[0] + 0.5) * 2 - 0.5)
+    values = features(crops[0], points[0])
+    other = features(big, (points[0] + 0.5) * 2 - 0.5)
     np.testing.assert_allclose(other[HOG_LENGTH:], values[HOG_LENGTH:], rtol=1e-6)
     assert np.corrcoef(other[:HOG_LENGTH], values[:HOG_LENGTH])[0, 1] > 0.99
 
@@ -127,12 +146,12 @@ def test_features_mean_the_same_at_every_crop_size(faces):
 )
 def test_features_refuse_what_is_no_face(crop, points, message):
     with pytest.raises(ValueError, match=message):
-        classic.features(crop, points)
+        features(crop, points)
 
 
-@pytest.mark.parametrize("task", classic.TASKS)
+@pytest.mark.parametrize("task", TASKS)
 def test_all_that_learns_is_a_step_of_the_pipeline(task):
-    steps = classic.pipeline(task).named_steps
+    steps = pipeline(task).named_steps
     assert list(steps) == ["few", "scale", "svm"]
     assert isinstance(steps["few"], ColumnTransformer)
     assert isinstance(steps["scale"], StandardScaler)
@@ -145,7 +164,7 @@ def test_all_that_learns_is_a_step_of_the_pipeline(task):
         slice(HOG_LENGTH, None),
     )
     assert steps["svm"].kernel == "rbf"
-    assert {key.partition("__")[0] for key in classic.GRIDS["published"][task]} == {"svm"}
+    assert {key.partition("__")[0] for key in GRIDS["published"][task]} == {"svm"}
 
 
 def test_search_keeps_people_apart_and_fits_nothing_on_those_it_scores(monkeypatch):
@@ -163,9 +182,7 @@ def test_search_keeps_people_apart_and_fits_nothing_on_those_it_scores(monkeypat
         return fit(self, X, y, sample_weight)
 
     monkeypatch.setattr(StandardScaler, "fit", spy)
-    model = UnitModel.train(
-        "presence", values, truth, people, classic.GRIDS["published"]["presence"]
-    )
+    model = UnitModel.train("presence", values, truth, people, GRIDS["published"]["presence"])
     assert model.rows == 59  # the uncoded one is left out
     everybody = [who for who in fitted if len(who) == 6]
     held_out = {frozenset(range(6)) - who for who in fitted if len(who) < 6}
@@ -178,54 +195,104 @@ def test_a_unit_that_hardly_anybody_is_coded_for_is_refused():
     truth = np.zeros(20, np.float32)
     people = np.repeat(["a", "b"], 10)
     with pytest.raises(ValueError, match="20 crops of 2 people are coded, 0 above 0"):
-        UnitModel.train("presence", values, truth, people, classic.GRIDS["small"]["presence"])
+        UnitModel.train("presence", values, truth, people, GRIDS["small"]["presence"])
 
 
-def test_models_beat_a_constant_on_people_they_have_not_seen(trained, data):
-    model, lines = trained
-    assert [line.partition(":")[0] for line in lines] == [
-        "AU12 presence",
-        "AU12 intensity",
-        "AU25 presence",
-        "AU25 intensity",
-    ]
-    predictions = Predictions.read(model.folder / "predictions.parquet")
-    assert len(predictions) == model.fold(data).test.sum() == 400
-    seen = persons(data.labels.dataset, data.labels.subject)[model.training_rows(data)]
-    assert not {*persons(predictions.dataset, predictions.subject)} & {*seen}
-    train = data.labels.intensity[model.training_rows(data)]
+def test_models_beat_a_constant_on_people_they_have_not_seen(folds, data):
+    folder, said = folds
+    lines = [line.partition(":")[0] for line in said.splitlines() if " in the search" in line]
+    units = "AU12 presence, AU12 intensity, AU25 presence, AU25 intensity".split(", ")
+    assert lines == 2 * units
+    predictions = Predictions.read(folder / "predictions.parquet")
+    assert len(predictions) == 200
+    assert predictions.facts["folds_done"] == "2 of 20"
+    who = persons(data.labels.dataset, data.labels.subject)
+    tested = persons(predictions.dataset, predictions.subject)
+    train = np.zeros(len(data), bool)
+    for number in (1, 3):
+        model = ClassicModel.open(folder / f"fold{number}")
+        name, seen = model.fold(data).name, model.training_rows(data)
+        assert name == f"fold {number} of 20"
+        assert len({*tested[predictions.fold == name]}) == 10
+        assert not {*tested[predictions.fold == name]} & {*who[seen]}
+        assert seen.sum() == 100
+        train |= seen
     for column, number in enumerate((12, 25)):
         truth, said = predictions.intensity_true[:, column], predictions.intensity[:, column]
-        constant = np.abs(truth - train[:, data.aus.index(number)].mean()).mean()
-        assert np.abs(truth - said).mean() < 0.85 * constant
+        constant = np.abs(truth - data.labels.intensity[train, data.aus.index(number)].mean())
+        assert np.abs(truth - said).mean() < 0.85 * constant.mean()
         present, likely = predictions.presence_true[:, column] == 1, predictions.presence[:, column]
         assert likely[present].mean() > likely[~present].mean() + 0.3
     assert np.nanmin(predictions.intensity) >= 0
     assert np.nanmax(predictions.intensity) <= 5
     assert "renderer" in predictions.facts["note"]
-    assert "renderer" in (model.folder / "scores.md").read_text()
+    for place in (folder, folder / "fold3"):
+        assert "renderer" in (place / "scores.md").read_text()
 
 
-def test_the_usual_evaluation_takes_its_predictions(trained, tmp_path, capsys):
-    path = trained[0].folder / "predictions.parquet"
-    evaluate.main([str(path), "-o", str(tmp_path), "--resamples", "20"])
-    rows = (tmp_path / "scores.csv").read_text().splitlines()
-    assert any("AU25" in row for row in rows)
-    assert "AU25" in capsys.readouterr().out
+def test_the_usual_evaluation_scores_them_as_it_does_networks(folds, data_dir, tmp_path, capsys):
+    for source in (folds[0], folds[0] / "predictions.parquet"):
+        out = tmp_path / source.name
+        evaluate.main([str(source), "-o", str(out), "--data-dir", data_dir])
+        assert "AU25" in capsys.readouterr().out
+        for name in ("scores.csv", "scores.md", "scores.tex"):
+            assert (out / name).read_text() == (folds[0] / name).read_text()
+        again, before = (Predictions.read(at / "predictions.parquet") for at in (out, folds[0]))
+        np.testing.assert_array_equal(again.presence, before.presence)
+        np.testing.assert_array_equal(again.fold, before.fold)
+        assert again.facts == before.facts
+
+
+def test_what_is_done_is_not_done_again(folds, data_dir, capsys):
+    folder, _ = folds
+    stamps = {path: path.stat().st_mtime_ns for path in folder.glob("fold*/*")}
+    classic.main(command(data_dir, folder.parent, *FOLDS))
+    assert "in the search" not in capsys.readouterr().out
+    assert {path: path.stat().st_mtime_ns for path in folder.glob("fold*/*")} == stamps
+
+
+@pytest.mark.parametrize(
+    ("change", "words", "message"),
+    [
+        (("/tiny/1", "/tiny/0"), [], "was trained on synthetic_faces/tiny/0"),
+        (("tfau.classic 1", "tfau.classic 0"), [], "is not the config of classic models"),
+        (("", ""), ["--split", "validation"], "has nobody in its 'validation' part"),
+        (("", ""), ["--dataset", "nothing"], "There is no data set 'nothing'"),
+    ],
+)
+def test_evaluating_nonsense_is_one_sentence(change, words, message, copy, data_dir, capsys):
+    path = copy / "config.json"
+    path.write_text(path.read_text().replace(*change))
+    argv = [str(copy), "--data-dir", data_dir, *words]
+    assert run_cli(lambda _: evaluate.main(argv)) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line
+
+
+def test_a_set_without_the_landmarks_is_refused(trained):
+    class Other:
+        name = "other"
+
+        def batches(self, rows, marks, size, _):
+            points = np.full((1, len(marks.point_names), 3), np.nan)
+            batch = (np.zeros((1, size, size, 3)), {"points": points})
+            return SimpleNamespace(as_numpy_iterator=lambda: iter([batch]))
+
+    with pytest.raises(ValueError, match="other lacks landmarks that .*fold1 was trained on"):
+        trained.answers(Other(), np.ones(1, bool))
 
 
 def test_score_is_half_where_the_machine_decides(trained, data):
-    model, _ = trained
     rows = np.zeros(len(data), bool)
     rows[:60] = True
-    values = np.concatenate(list(model.features(data, rows, lambda _: None)))
-    unit = model.units[25, "presence"]
+    values = np.concatenate(list(trained.features(data, rows, lambda _: None)))
+    unit = trained.units[25, "presence"]
     assert unit.slope > 0
     np.testing.assert_array_equal(unit.predict(values) > 0.5, unit.estimator.predict(values) == 1)
 
 
 def test_what_is_read_is_what_was_written(trained, tmp_path):
-    for (number, task), unit in trained[0].units.items():
+    for (number, task), unit in trained.units.items():
         path = tmp_path / f"{number}{task}.skops"
         unit.write(path)
         other = UnitModel.read(path)
@@ -290,20 +357,15 @@ def test_finished_units_are_not_trained_again(trained, copy, data):
     assert [line[:4] for line in lines] == ["AU25", "AU25"]
     assert kept.stat().st_mtime_ns == before
     values = np.random.default_rng(0).random((5, HOG_LENGTH + 84), np.float32)
-    for resumed, unbroken in zip(model.predict(values), trained[0].predict(values), strict=True):
+    for resumed, unbroken in zip(model.predict(values), trained.predict(values), strict=True):
         assert np.isfinite(resumed).all()
         np.testing.assert_array_equal(resumed, unbroken)
 
 
 def test_other_settings_need_another_name(copy, data):
-    other = ClassicConfig("synthetic_faces/tiny", (12, 25), limit=90, grid="small")
+    other = dataclasses.replace(CONFIG, limit=90)
     with pytest.raises(ValueError, match="was made with other settings"):
         ClassicModel.create(other, data, copy)
-
-
-def command(data_dir, runs, *more):
-    words = ["train", "--aus", "12", "25", "--limit", "100", "--grid", "small"]
-    return [*words, "--runs", str(runs), "--data-dir", data_dir, *more]
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
@@ -340,37 +402,37 @@ def test_training_that_was_stopped_goes_on(data, data_dir, tmp_path, how):
 
 
 def test_emotions_are_shares_of_their_units():
-    numbers = {number for units in classic.EMOTIONS.values() for number in units}
+    numbers = {number for units in EMOTIONS.values() for number in units}
     nothing = dict.fromkeys(numbers, False)
-    assert set(classic.emotions(nothing).values()) == {0.0}
-    assert set(classic.emotions(dict.fromkeys(numbers, True)).values()) == {1.0}
-    some = classic.emotions(nothing | {6: True, 12: True, 4: True})
+    assert set(emotions(nothing).values()) == {0.0}
+    assert set(emotions(dict.fromkeys(numbers, True)).values()) == {1.0}
+    some = emotions(nothing | {6: True, 12: True, 4: True})
     assert some["happiness"] == 1.0
     assert some["contempt"] == 0.5
     assert some["anger"] == 0.25
     assert some["sadness"] == pytest.approx(1 / 3)
     del nothing[23]
-    assert np.isnan(classic.emotions(nothing)["anger"])
+    assert np.isnan(emotions(nothing)["anger"])
 
 
 def test_description_says_what_is_seen_and_what_is_not_known():
-    text = classic.describe(
+    text = describe(
         AUSet((6, 12, 25, 26)),
         np.array([0.2, 0.9, np.nan, np.nan], np.float32),
         np.array([0.0, 3.456, 1.5, np.nan], np.float32),
         presence_from=2.0,
     )
-    six, twelve, parted, *emotions = text.splitlines()
+    six, twelve, parted, *felt = text.splitlines()
     assert six.split() == "AU06 cheek raiser absent intensity 0.00".split()
     assert twelve.split() == "AU12 lip corner puller present intensity 3.46".split()
     assert parted.split() == "AU25 lips part absent intensity 1.50".split()
-    assert emotions[0].split() == "happiness 0.50 of its units".split()
-    assert emotions[2] == "surprise   not known: no model of AU01, AU02, AU05, AU26"
-    assert len(emotions) == len(classic.EMOTIONS)
+    assert felt[0].split() == "happiness 0.50 of its units".split()
+    assert felt[2] == "surprise   not known: no model of AU01, AU02, AU05, AU26"
+    assert len(felt) == len(EMOTIONS)
 
 
 def test_photo_is_read_without_tensorflow(trained):
-    folder = trained[0].folder
+    folder = trained.folder
     code = (
         "import sys; from tfau.cli import main\n"
         f"sys.argv = ['tfau', 'image', {str(PHOTO)!r}, '--model', {str(folder)!r}]\n"
@@ -381,11 +443,11 @@ def test_photo_is_read_without_tensorflow(trained):
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
-    smile, parted, *emotions, imported = done.stdout.splitlines()
+    smile, parted, *felt, imported = done.stdout.splitlines()
     assert smile.startswith("AU12  lip corner puller     present  intensity ")
     assert 1 < float(smile.split()[-1]) <= 5
     assert parted.startswith("AU25  lips part")
-    assert len(emotions) == len(classic.EMOTIONS)
+    assert len(felt) == len(EMOTIONS)
     assert imported == "False False"
 
 
@@ -400,7 +462,7 @@ def test_photo_without_a_face_is_refused(trained, tmp_path):
         (ROOT / "docs" / "missing" / "x.jpg", "There is no picture"),
     ):
         with pytest.raises(ValueError, match=message):
-            trained[0].read_photo(path)
+            trained.read_photo(path)
 
 
 @pytest.mark.parametrize(
@@ -413,6 +475,7 @@ def test_photo_without_a_face_is_refused(trained, tmp_path):
         (["--protocol", "none"], "There is no protocol 'none'"),
         (["--fold", "0"], "`fold` must be at least 1. Received: 0."),
         (["--fold", "2"], "`fold` must be 1 to 1 in this protocol. Received: 2."),
+        (["--folds", "1,2"], "`--folds` must be all, or numbers from 1 to 1. Received: 1,2."),
         (["--limit", "-1"], "`limit` must be at least 0. Received: -1."),
         (["--limit", "1"], "the lines above say why"),
         (["--dataset", "nothing"], "There is no data set 'nothing'"),

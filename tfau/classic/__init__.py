@@ -1,0 +1,1 @@
+"""System without a network: histograms of gradients and landmarks -> support vector machines."""
