@@ -10,6 +10,7 @@ from edge.face_mesh import FaceMesh
 from edge.runtime import AUModel
 from tfau.core import AUReading, FaceAligner, FaceFrame
 from tfau.core.action_units import INTENSITY_MAX
+from tfau.core.uncertainty import expected_error
 
 
 class FaceAnalyzer:
@@ -31,6 +32,7 @@ class FaceAnalyzer:
         bundle = model.bundle
         self._aus, self._size = bundle.aus, bundle.crop_size
         self._aligner, self._codec = bundle.aligner, bundle.codec
+        self._error_table = bundle.error_table
 
     def analyze(self, image: npt.NDArray[np.uint8], timestamp_ms: float = 0.0) -> list[AUReading]:
         """Reads one frame.
@@ -56,5 +58,12 @@ class FaceAnalyzer:
         points[:, :2] = FaceAligner.transform(points[:, :2], FaceAligner.invert(matrix))
         points[:, 2] = points[:, 2].clip(0.0, INTENSITY_MAX)
         intensities = self._aus.pool(points[:, 2]).astype(np.float32)
-        to_maps = self._codec.to_maps(matrix)
-        return AUReading(self._aus, intensities, points, face, maps=maps, to_maps=to_maps)
+        return AUReading(
+            self._aus,
+            intensities,
+            expected_error(intensities, self._error_table),
+            points,
+            face,
+            maps=maps,
+            to_maps=self._codec.to_maps(matrix),
+        )

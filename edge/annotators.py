@@ -137,7 +137,8 @@ class BarsAnnotator(Annotator):
     """Adds a panel on the right with one bar for each unit, 0 to 5.
 
     The panel has the same size for every frame of one size. Several faces share a row, each with
-    a thinner bar of its colour. A bar below the threshold is dim.
+    a thinner bar of its colour. A bar below the threshold is dim. The line across its end
+    shows by how much it is expected to be wrong.
 
     Args:
         aus: The units, from top to bottom.
@@ -175,14 +176,20 @@ class BarsAnnotator(Annotator):
                 value = float(reading.intensities[row])
                 if np.isnan(value) or reading.face is None:
                     continue
-                color = _color(reading.face)
+                color, strong = _color(reading.face), _TEXT
                 if value < self.threshold:
-                    color = _mix(color, _TRACK, 0.55)
+                    color, strong = _mix(color, _TRACK, 0.55), _FAINT
                 upper = middle - 0.3 * unit + place * thickness
-                end = left + (right - left) * min(value, INTENSITY_MAX) / INTENSITY_MAX
+                error = float(np.nan_to_num(reading.uncertainties[row]))
+                low, end, high = (
+                    left + (right - left) * min(max(v, 0.0), INTENSITY_MAX) / INTENSITY_MAX
+                    for v in (value - error, value, value + error)
+                )
                 _box(panel, left, upper, end, upper + max(thickness - 1, 1))[:] = color
+                if error:
+                    line, width = round(upper + 0.4 * thickness), max(round(0.1 * thickness), 1)
+                    _box(panel, low, line, high, line + width)[:] = strong
                 if len(faces) == 1:
-                    strong = _TEXT if value >= self.threshold else _FAINT
                     _write(panel, f"{value:.1f}", (13.6 * unit, baseline), unit * 0.5, strong)
         return np.hstack([image, panel])
 

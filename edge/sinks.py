@@ -78,8 +78,9 @@ class CsvSink(TextSink):
     """Writes the columns of OpenFace 2, one row for each face in each frame.
 
     `frame` counts from 1, `face_id` from 0; `timestamp` is in seconds; `AU12_r` is the intensity,
-    0 to 5, and `AU12_c` is 1 where it reaches the model's threshold. A frame without a face has
-    one row with `success` 0. What is not known is an empty cell, never a 0.
+    0 to 5, and `AU12_c` is 1 where it reaches the model's threshold. Behind OpenFace's columns is
+    `AU12_u`, by how much the intensity is expected to be wrong. A frame without a face has one row
+    with `success` 0. What is not known is an empty cell, never a 0.
 
     Args:
         path: The file to make.
@@ -106,6 +107,7 @@ class CsvSink(TextSink):
             *("frame", "face_id", "timestamp", "confidence", "success"),
             *(f"{name}_r" for name in self.aus.names),
             *(f"{name}_c" for name in self.aus.names),
+            *(f"{name}_u" for name in self.aus.names),
             *(("file",) if self.with_file else ()),
         ]
 
@@ -123,9 +125,10 @@ class CsvSink(TextSink):
 
     def _row(self, frame: Frame, reading: AUReading | None) -> list[str | int]:
         face = reading.face if reading else None
-        values = np.full(len(self.aus), np.nan)
+        values = errors = np.full(len(self.aus), np.nan)
         if reading and reading.success:
             values = reading.intensities.astype(np.float64)
+            errors = reading.uncertainties.astype(np.float64)
         return [
             frame.index + 1,
             face.track_id if face else 0,
@@ -134,6 +137,7 @@ class CsvSink(TextSink):
             int(bool(reading and reading.success)),
             *("" if math.isnan(value) else f"{value:.3f}" for value in values),
             *("" if math.isnan(value) else int(value >= self.threshold) for value in values),
+            *("" if math.isnan(error) else f"{error:.3f}" for error in errors),
             *((frame.name,) if self.with_file else ()),
         ]
 
@@ -150,8 +154,9 @@ def json_line(frame: Frame, readings: Sequence[AUReading]) -> str:
     """Puts the readings of one frame into one line of JSON.
 
     `{"frame": 1, "timestamp": 0.0, "name": ..., "faces": [{"face_id": 0, "confidence": 1.0,
-    "success": true, "reason": "", "intensities": {"AU12": 2.4}, "points": {"AU12_left": [x, y,
-    intensity]}}]}`, with points in frame pixels and null for what is not known.
+    "success": true, "reason": "", "intensities": {"AU12": 2.4}, "uncertainties": {"AU12": 0.6},
+    "points": {"AU12_left": [x, y, intensity]}}]}`, with points in frame pixels and null for what is
+    not known.
     """
     line = {
         "frame": frame.index + 1,
@@ -273,11 +278,16 @@ def _number(value: float) -> float | None:
 def _face(reading: AUReading) -> dict[str, Any]:
     face, aus = reading.face, reading.aus
     points = zip(aus.point_names, reading.points, strict=True)
+
+    def by_unit(values: npt.NDArray[np.float32]) -> dict[str, float | None]:
+        return dict(zip(aus.names, map(_number, values), strict=True))
+
     return {
         "face_id": face.track_id if face else 0,
         "confidence": _number(face.confidence) if face else None,
         "success": reading.success,
         "reason": reading.reason,
-        "intensities": dict(zip(aus.names, map(_number, reading.intensities), strict=True)),
+        "intensities": by_unit(reading.intensities),
+        "uncertainties": by_unit(reading.uncertainties),
         "points": {name: [_number(value) for value in point] for name, point in points},
     }

@@ -119,6 +119,7 @@ def export(
             recipe,
             stride=run.codec.stride,
             sigma=run.codec.sigma,
+            expected_error=parities[recipe].expected_error,
             provenance=provenance,
             measured={"passed": not objections[recipe], **parities[recipe].describe()},
         )

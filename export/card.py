@@ -51,6 +51,14 @@ def units_table(parities: Mapping[str, Parity]) -> str:
     return _markdown(rows)
 
 
+def errors_table(run: TrainedRun, parity: Parity) -> str:
+    """Lays out how wrong each unit is at each level that the graph reads, as a Markdown table."""
+    rows = [["AU", *(f"at {level}" for level in range(len(parity.expected_error[0])))]]
+    for unit, errors in zip(run.aus.names, parity.expected_error, strict=True):
+        rows.append([unit, *("-" if error is None else f"{error:.2f}" for error in errors)])
+    return _markdown(rows)
+
+
 def describe(
     run: TrainedRun,
     parities: Mapping[str, Parity],
@@ -78,7 +86,7 @@ def describe(
         f"- `{run.name}_{name}.tflite`: {RECIPES[name]}{_warning(objections[name])}"
         for name in parities
     )
-    crops = next(iter(parities.values())).crops
+    recipe, last = list(parities.items())[-1]
     return f"""# {run.name}
 
 Estimates the intensity, 0 (absent) to 5 (maximum), of {len(run.aus)} facial action units in an
@@ -88,7 +96,7 @@ It sees muscles, not feelings, and knows only faces like those it was trained on
 
 ## Use
 
-    python -m edge.video PHOTO_OR_VIDEO --model {run.name}_{list(parities)[-1]}.tflite -o OUT
+    python -m edge.video PHOTO_OR_VIDEO --model {run.name}_{recipe}.tflite -o OUT
 
 {recipes}
 
@@ -100,13 +108,20 @@ Each file carries this description for machines: `unzip -p FILE tfau.json`.
 
 ## Parity with the trained network
 
-On {crops} crops of the test split; a crop is apart if a map pixel differs by more than
+On {last.crops} crops of the test split; a crop is apart if a map pixel differs by more than
 {MAX_FLOAT_ERROR:g}. Errors are in intensity units, scores are ICC(3,1); lost is what the export has
 cost.
 
 {files_table(parities, sizes)}
 
 {units_table(parities)}
+
+## Uncertainty
+
+By how much `{recipe}` is wrong on average, up or down, where it reads a unit as 0, 1, ... 5: the
+errors on the same crops. The edge reports it beside each intensity, on a straight line between.
+
+{errors_table(run, last)}
 """
 
 

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 RECIPES = {
     "float32": "as trained",
+    "float16": "16-bit weights",
     "dynamic_wi8_afp32": "8-bit weights; its answers depend a little on the processor",
     "static_wi8_ai8": "8-bit weights and activations",
 }
@@ -41,10 +42,17 @@ def quantize(graph: bytes, recipe: str, crops: npt.NDArray[np.uint8]) -> bytes:
     """
     if recipe == "float32":
         return graph
-    from ai_edge_quantizer import calibrator, quantizer, recipe_manager
+    from ai_edge_quantizer import calibrator, qtyping, quantizer, recipe_manager
     from ai_edge_quantizer import recipe as recipes
 
-    work = quantizer.Quantizer(graph, getattr(recipes, recipe)())
+    if recipe == "float16":  # which has no function there
+        manager = recipe_manager.RecipeManager()
+        every, cast = qtyping.TFLOperationName.ALL_SUPPORTED, "float_casting"
+        manager.add_weight_only_config(".*", every, num_bits=16, algorithm_key=cast)
+        steps = manager.get_quantization_recipe()
+    else:
+        steps = getattr(recipes, recipe)()
+    work = quantizer.Quantizer(graph, steps)
     for end in ("INPUT", "OUTPUT"):
         work.update_quantization_recipe(regex=".*", operation_name=end, algorithm_key="no_quantize")
     # The quantiser draws progress bars that cannot be turned off, and warns of its own doings.

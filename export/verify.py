@@ -15,6 +15,7 @@ from edge.runtime import Graph
 from export.trained_run import TrainedRun
 from tfau.core.action_units import INTENSITY_MAX
 from tfau.core.agreement import score
+from tfau.core.uncertainty import fit_error_table
 
 if TYPE_CHECKING:
     import keras
@@ -38,6 +39,8 @@ class Parity:
         max_intensity_error: Largest difference of a unit's intensity.
         icc_network: ICC(3,1) of the network by unit, and their `mean`; NaN where not coded.
         icc: The same of the graph.
+        expected_error: Mean absolute error of each unit where the graph reads it as 0, 1, ... 5;
+            None where not coded.
         ms_per_crop: Median time of the graph on one thread of this machine.
     """
 
@@ -48,6 +51,7 @@ class Parity:
     max_intensity_error: float
     icc_network: dict[str, float]
     icc: dict[str, float]
+    expected_error: list[list[float | None]]
     ms_per_crop: float
 
     @property
@@ -135,8 +139,16 @@ class Verifier:
             max_intensity_error=float(np.abs(estimate - network).max()),
             icc_network=self._icc(network),
             icc=self._icc(estimate),
+            expected_error=[
+                [_round(error) for error in row]
+                for row in fit_error_table(estimate, self._truth).tolist()
+            ],
             ms_per_crop=1e3 * float(np.median(times)),
         )
+
+    @cached_property
+    def _truth(self) -> npt.NDArray[np.float32]:
+        return self._run.aus.pool(self._run.points[..., 2])
 
     @cached_property
     def _estimate(self) -> npt.NDArray[np.float32]:
@@ -149,8 +161,8 @@ class Verifier:
         return np.asarray(np.clip(np.concatenate(intensities), 0.0, INTENSITY_MAX))
 
     def _icc(self, estimate: npt.NDArray[np.float32]) -> dict[str, float]:
-        truth = self._run.aus.pool(self._run.points[..., 2])
-        return {unit: row["ICC"] for unit, row in score(self._run.aus, truth, estimate).items()}
+        rows = score(self._run.aus, self._truth, estimate)
+        return {unit: row["ICC"] for unit, row in rows.items()}
 
     @staticmethod
     def _chunks(array: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:

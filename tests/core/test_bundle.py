@@ -1,8 +1,10 @@
 """A model file that says what it is, and a reader that believes no other."""
 
+import io
 import json
 import zipfile
 
+import numpy as np
 import pytest
 
 from tfau.core.action_units import AUSet
@@ -14,7 +16,10 @@ GRAPH = b"\x1c\x00\x00\x00TFL3" + bytes(range(256)) * 20
 
 @pytest.fixture
 def bundle():
-    return EdgeBundle(AUSet([12, 25]), 128, "float32", provenance={"dataset": "none"})
+    errors = [[0.1, 1.0, 0.9, 0.8, 0.7, 0.6], [None] * 6]
+    return EdgeBundle(
+        AUSet([12, 25]), 128, "float32", expected_error=errors, provenance={"dataset": "none"}
+    )
 
 
 def test_what_is_written_is_read(bundle, tmp_path):
@@ -25,6 +30,33 @@ def test_what_is_written_is_read(bundle, tmp_path):
     assert read.describe() | {"graph_sha256": ""} == bundle.describe()
     assert read.codec.size == 32
     assert read.aligner.crop_size == 128
+    np.testing.assert_allclose(read.error_table[0], bundle.expected_error[0])
+    assert np.isnan(read.error_table[1]).all()
+
+
+def rewritten(path, change):
+    """Changes the description of a model file, and nothing else of it."""
+    described = EdgeBundle.read(path).describe()
+    change(described)
+    content = io.BytesIO(GRAPH)
+    with zipfile.ZipFile(content, "a") as archive:
+        archive.writestr("tfau.json", json.dumps(described))
+    path.write_bytes(content.getvalue())
+
+
+def test_a_file_from_before_uncertainty_is_read(bundle, tmp_path):
+    path = bundle.write(tmp_path / "m.tflite", GRAPH)
+    rewritten(path, lambda described: described["decoder"].pop("expected_error"))
+    assert EdgeBundle.read(path).error_table.shape == (2, 6)
+    assert np.isnan(EdgeBundle.read(path).error_table).all()
+
+
+@pytest.mark.parametrize("table", [[[0.1] * 6], [[0.1] * 5] * 2, "much", {"AU12": 1}])
+def test_an_error_table_of_another_shape_is_refused(bundle, tmp_path, table):
+    path = bundle.write(tmp_path / "m.tflite", GRAPH)
+    rewritten(path, lambda described: described["decoder"].update(expected_error=table))
+    with pytest.raises(BundleError, match="cannot be read"):
+        EdgeBundle.read(path)
 
 
 def test_the_description_can_be_had_with_any_unzip(bundle, tmp_path):

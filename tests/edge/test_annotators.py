@@ -17,12 +17,13 @@ from tfau.core import ACTION_UNITS, AUReading, AUSet, FaceFrame
 AUS = AUSet([12, 25])
 
 
-def reading(points, intensities, mesh=None, track_id=0):
+def reading(points, intensities, mesh=None, track_id=0, uncertainties=(np.nan, np.nan)):
     if mesh is None:
         mesh = np.zeros((478, 3), "f4")
         mesh[33], mesh[263] = [20, 30, 0], [60, 30, 0]
     face = FaceFrame(mesh, (100, 80), 0.0, track_id, 1.0)
-    return AUReading(AUS, np.array(intensities, "f4"), np.array(points, "f4"), face)
+    values = (np.array(values, "f4") for values in (intensities, uncertainties, points))
+    return AUReading(AUS, *values, face)
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +96,23 @@ def test_bars_grow_with_the_intensity(astronaut):
     assert length(5) > length(3) > length(1) > 0
     assert length(np.nan) == 0
     assert length(5) == pytest.approx(5 * length(1), abs=3)
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "low", "high"), [(3, 1, 2, 4), (0.5, 1, 0, 1.5), (4.5, 2, 2.5, 5)]
+)
+def test_a_line_shows_how_far_the_truth_may_lie(astronaut, value, error, low, high):
+    def panel(value, error):
+        answer = reading(np.zeros((4, 3)), [value, np.nan], uncertainties=(error, error))
+        return BarsAnnotator(AUS).annotate(astronaut, [answer])[:, 512:]
+
+    def columns(where):
+        found = np.flatnonzero(where.any(axis=0))
+        return np.array([found[0], found[-1] + 1])
+
+    left, right = columns(np.all(panel(5, np.nan) == (64, 224, 208), axis=-1))
+    line = columns((panel(value, error) != panel(value, np.nan)).any(axis=-1))
+    np.testing.assert_allclose(5 * (line - left) / (right - left), [low, high], atol=0.05)
 
 
 def test_a_bar_below_the_threshold_is_dim(astronaut):

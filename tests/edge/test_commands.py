@@ -55,7 +55,7 @@ def test_photo(tmp_path, photo, model_path):
     (row,) = rows(out / "astronaut.csv")
     assert list(row) == [
         *("frame", "face_id", "timestamp", "confidence", "success"),
-        *("AU12_r", "AU25_r", "AU12_c", "AU25_c", "file"),
+        *("AU12_r", "AU25_r", "AU12_c", "AU25_c", "AU12_u", "AU25_u", "file"),
     ]
     assert (row["frame"], row["success"], row["file"]) == ("1", "1", "astronaut.png")
     assert 0 < float(row["AU12_r"]) < float(row["AU25_r"]) < 5

@@ -1,6 +1,7 @@
 """Graph, AUModel and FaceAnalyzer: from a file to readings, and what is refused."""
 
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -131,6 +132,17 @@ def test_points_come_back_to_the_frame(model, mesh, astronaut):
     assert np.abs(reading.points[:, 2] - BUMPS[:, 2] * brightness).max() < 0.01
     # AU12 is the mean of its sides; both points of AU25 are alike.
     assert np.allclose(reading.intensities, np.array([0.75, 0.8]) * brightness, atol=0.01)
+    assert np.isnan(reading.uncertainties).all()  # the file does not know them
+
+
+def test_a_model_that_knows_its_errors_says_them(tmp_path, model_path, mesh, astronaut):
+    bundle, graph = EdgeBundle.open(model_path)
+    bundle = replace(bundle, expected_error=[[0, 0.1, 0.2, 0.3, 0.4, 0.5], [None] * 6])
+    model = AUModel(bundle.write(tmp_path / "m.tflite", graph))
+    (reading,) = FaceAnalyzer(model, mesh).analyze(astronaut)
+    assert reading.uncertainties.dtype == np.float32
+    assert reading.uncertainties[0] == pytest.approx(reading.intensities[0] / 10, abs=1e-6)
+    assert np.isnan(reading.uncertainties[1])
 
 
 def test_left_is_the_subject_s_left(model, mesh, astronaut):

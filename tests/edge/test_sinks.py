@@ -24,7 +24,8 @@ def reading(intensities, track_id=0, success=True):
     points = points.astype("f4")
     points[0, :2] = np.nan
     reason = "" if success else "too dark"
-    return AUReading(AUS, np.array(intensities, "f4"), points, face, success, reason)
+    intensities = np.array(intensities, "f4")
+    return AUReading(AUS, intensities, intensities / 4, points, face, success, reason)
 
 
 def test_csv_golden(tmp_path):
@@ -36,12 +37,12 @@ def test_csv_golden(tmp_path):
         sink.append(frame(2, 66.7), [reading([1.0, np.nan]), reading([5, 0], track_id=1)])
         sink.append(frame(3, 100), [reading([3, 3], success=False)])
     assert path.read_bytes().decode() == (
-        "frame,face_id,timestamp,confidence,success,AU12_r,AU25_r,AU12_c,AU25_c\n"
-        "1,0,0.000,0.988,1,2.346,0.500,1,0\n"
-        "2,0,0.033,0.000,0,,,,\n"
-        "3,0,0.067,0.988,1,1.000,,1,\n"
-        "3,1,0.067,0.988,1,5.000,0.000,1,0\n"
-        "4,0,0.100,0.988,0,,,,\n"
+        "frame,face_id,timestamp,confidence,success,AU12_r,AU25_r,AU12_c,AU25_c,AU12_u,AU25_u\n"
+        "1,0,0.000,0.988,1,2.346,0.500,1,0,0.586,0.125\n"
+        "2,0,0.033,0.000,0,,,,,,\n"
+        "3,0,0.067,0.988,1,1.000,,1,,0.250,\n"
+        "3,1,0.067,0.988,1,5.000,0.000,1,0,1.250,0.000\n"
+        "4,0,0.100,0.988,0,,,,,,\n"
     )
 
 
@@ -56,7 +57,7 @@ def test_csv_names_files_last(tmp_path):
 
 def test_a_shuffled_set_shuffles_the_columns(tmp_path):
     with CsvSink(tmp_path / "x.csv", AUSet([25, 12]), 1.0) as sink:
-        assert sink.header[5:] == ["AU25_r", "AU12_r", "AU25_c", "AU12_c"]
+        assert sink.header[5:] == [f"{name}_{kind}" for kind in "rcu" for name in ("AU25", "AU12")]
 
 
 def test_json_line_is_strict_json():
@@ -66,6 +67,7 @@ def test_json_line_is_strict_json():
     assert (answer["frame"], answer["timestamp"], answer["name"]) == (3, 0.067, "x.png")
     (face,) = answer["faces"]
     assert face["intensities"] == {"AU12": 2.0, "AU25": None}
+    assert face["uncertainties"] == {"AU12": 0.5, "AU25": None}
     assert face["points"]["AU12_left"] == [None, None, 2.0]
     assert face["points"]["AU12_right"] == [2.0, 3.0, 2.0]
     assert list(face["points"]) == list(AUS.point_names)

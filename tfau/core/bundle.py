@@ -7,12 +7,15 @@ import io
 import json
 import os
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tfau.core.action_units import AUSet
+import numpy as np
+import numpy.typing as npt
+
+from tfau.core.action_units import INTENSITY_MAX, AUSet
 from tfau.core.align import FaceAligner
 from tfau.core.errors import BundleError
 from tfau.core.files import whole_file
@@ -37,6 +40,8 @@ class EdgeBundle:
         stride: Crop pixels to a map pixel.
         sigma: Width of the bumps in the maps, map px.
         threshold: Intensity from which a unit counts as present.
+        expected_error: For each unit the mean absolute error, on held-out data, where the model
+            reads it as 0, 1, ... 5, see `tfau.core.uncertainty`; None where it is not known.
         provenance: Where the weights come from: data, licence, allowed use, versions.
         measured: Scores on held-out data and parity with the trained model.
         graph_sha256: Checksum of the graph; set by `write`.
@@ -48,6 +53,7 @@ class EdgeBundle:
     stride: int = 4
     sigma: float = 2.0
     threshold: float = 1.0
+    expected_error: Sequence[Sequence[float | None]] | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
     measured: Mapping[str, Any] = field(default_factory=dict)
     graph_sha256: str = ""
@@ -62,6 +68,17 @@ class EdgeBundle:
         """Cuts the crops the model was trained on."""
         return FaceAligner(self.crop_size)
 
+    @property
+    def error_table(self) -> npt.NDArray[np.float32]:
+        """(A, 6) `expected_error`, NaN where it is not known; ValueError if it is no such table."""
+        shape = len(self.aus), int(INTENSITY_MAX) + 1
+        if self.expected_error is None:
+            return np.full(shape, np.nan, np.float32)
+        table = np.array(self.expected_error, np.float32)  # JSON's null becomes NaN
+        if table.shape != shape:
+            raise ValueError(f"`expected_error` must be {shape}. Received: {table.shape}.")
+        return table
+
     def describe(self) -> dict[str, Any]:
         """Returns the content of `tfau.json`."""
         return {
@@ -69,7 +86,12 @@ class EdgeBundle:
             "action_units": list(self.aus.numbers),
             "points": list(self.aus.point_names),
             "crop": {"size": self.crop_size, "template": "tfau.core.align 1"},
-            "decoder": {"kind": "heatmaps", "stride": self.stride, "sigma": self.sigma},
+            "decoder": {
+                "kind": "heatmaps",
+                "stride": self.stride,
+                "sigma": self.sigma,
+                "expected_error": self.expected_error,
+            },
             "threshold": self.threshold,
             "recipe": self.recipe,
             "provenance": dict(self.provenance),
@@ -150,12 +172,14 @@ class EdgeBundle:
                 stride=described["decoder"]["stride"],
                 sigma=described["decoder"]["sigma"],
                 threshold=described["threshold"],
+                expected_error=described["decoder"].get("expected_error"),
                 provenance=described["provenance"],
                 measured=described["measured"],
                 graph_sha256=described["graph_sha256"],
             )
             if list(bundle.aus.point_names) != described["points"]:
                 raise ValueError("its point names are not ours")
+            _ = bundle.error_table  # raises if it is none
         except (KeyError, TypeError, ValueError) as error:
             raise BundleError(f"{path} has a {_MEMBER} that cannot be read: {error}.") from None
         return bundle, graph

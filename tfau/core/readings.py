@@ -16,8 +16,10 @@ class AUReading:
     """Holds what a model says of one face.
 
     Args:
-        aus: The units the model knows; they order `intensities` and `points`.
+        aus: The units the model knows; they order all that follows.
         intensities: (A,) float32, 0-5; NaN where there is no answer.
+        uncertainties: (A,) float32: by how much `intensities` are expected to be wrong, up or
+            down; NaN where the model does not know.
         points: (P, 3) float32: x px, y px in the frame, intensity; x and y are NaN where the
             unit is absent and hence has no place.
         face: The face it is about.
@@ -29,6 +31,7 @@ class AUReading:
 
     aus: AUSet
     intensities: npt.NDArray[np.float32]
+    uncertainties: npt.NDArray[np.float32]
     points: npt.NDArray[np.float32]
     face: FaceFrame | None
     success: bool = True
