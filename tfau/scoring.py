@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from tfau.core.action_units import INTENSITY_MAX, AUSet
 from tfau.core.agreement import PRESENCE_METRICS, Interval, bootstrap, mae, mse
+from tfau.core.examples import EMOTIONS
 from tfau.core.files import whole_file
 from tfau.protocols import MARKS, Published, Strings, base_name, persons, published
 
@@ -28,6 +29,8 @@ Floats = npt.NDArray[np.floating[Any]]
 
 _WORDS = ("dataset", "subject", "sequence", "group", "fold")
 _VALUES = ("intensity_true", "intensity", "presence_true", "presence")
+_FEELINGS = ("emotion_true", "emotion")
+_COLUMNS = (*_WORDS, "frame", *_VALUES, *_FEELINGS)
 _KEY = b"tfau.predictions"  # of the metadata of the Parquet file
 _OURS, _UNKNOWN = "these predictions", "-"
 _LABEL = 30  # widest label in a terminal, characters
@@ -50,6 +53,9 @@ class Predictions:
         intensity: (N, A) estimates 0-5; NaN where no face was found. A unit that is NaN everywhere
             is not estimated.
         presence: (N, A) estimated probabilities, likewise.
+        emotion_true: (N, 7) 1 at one of `EMOTIONS` and 0 at the others, NaN where none of them is
+            coded. Left out: coded nowhere.
+        emotion: (N, 7) estimated probabilities, likewise.
         facts: What else one must know: `protocol`; `folds_total`, or `folds_done`, e.g. `3 of 3`;
             `presence_from`, the intensity from which a unit counts as present in the truth, empty
             if that was coded as such; `note`. Others are kept and not looked at.
@@ -69,12 +75,20 @@ class Predictions:
     presence_true: Floats
     intensity: Floats
     presence: Floats
+    emotion_true: Floats = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    emotion: Floats = field(default_factory=lambda: np.zeros((0, 0), np.float32))
     facts: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         rows = (len(self.frame),)
-        for name in (*_WORDS, "frame", *_VALUES):
-            expected = (*rows, len(self.aus)) if name in _VALUES else rows
+        for name in _FEELINGS:
+            if not getattr(self, name).size:
+                nothing = np.full((*rows, len(EMOTIONS)), np.nan, np.float32)
+                object.__setattr__(self, name, nothing)
+        widths = dict.fromkeys(_VALUES, (len(self.aus),))
+        widths |= dict.fromkeys(_FEELINGS, (len(EMOTIONS),))
+        for name in _COLUMNS:
+            expected = rows + widths.get(name, ())
             shape = getattr(self, name).shape
             if shape != expected:
                 raise ValueError(f"`{name}` must have the shape {expected}. Received: {shape}.")
@@ -84,7 +98,7 @@ class Predictions:
 
     def take(self, rows: npt.NDArray[Any]) -> Predictions:
         """Returns the rows of a mask or of indices."""
-        columns = {name: getattr(self, name)[rows] for name in (*_WORDS, "frame", *_VALUES)}
+        columns = {name: getattr(self, name)[rows] for name in _COLUMNS}
         return dataclasses.replace(self, **columns)
 
     @property
@@ -121,8 +135,7 @@ class Predictions:
             values = dict.fromkeys(part.facts.get(name, "") for part in parts)
             facts[name] = ", ".join(value for value in values if value)
         columns = {
-            name: np.concatenate([getattr(part, name) for part in parts])
-            for name in (*_WORDS, "frame", *_VALUES)
+            name: np.concatenate([getattr(part, name) for part in parts]) for name in _COLUMNS
         }
         totals = {part.folds[1] for part in parts}
         joined = cls(parts[0].aus, **columns, facts=facts)
@@ -153,12 +166,11 @@ class Predictions:
         notes = [part.facts.get("note", "") for part in parts]
         notes += [f"mean of {len(parts)} networks"] if len(parts) > 1 else []
         note = ", ".join(dict.fromkeys(filter(None, notes)))
-        return dataclasses.replace(
-            first,
-            intensity=np.mean([part.intensity for part in parts], axis=0, dtype=np.float32),
-            presence=np.mean([part.presence for part in parts], axis=0, dtype=np.float32),
-            facts=first.facts | {"note": note},
-        )
+        means: dict[str, Any] = {
+            name: np.mean([getattr(part, name) for part in parts], axis=0, dtype=np.float32)
+            for name in ("intensity", "presence", "emotion")
+        }
+        return dataclasses.replace(first, **means, facts=first.facts | {"note": note})
 
     def write(self, path: Path) -> None:
         """Writes a Parquet file: columns such as `AU06_intensity_true`, and facts as metadata.
@@ -170,10 +182,12 @@ class Predictions:
 
         columns = {name: pa.array(getattr(self, name).tolist(), pa.string()) for name in _WORDS}
         columns["frame"] = pa.array(np.asarray(self.frame, np.int64))
-        for a, unit in enumerate(self.aus.names):
-            for name in _VALUES:
-                values = np.asarray(getattr(self, name)[:, a], np.float32)
-                columns[f"{unit}_{name}"] = pa.array(values, mask=np.isnan(values))
+        feelings = () if np.isnan(self.emotion).all() else _FEELINGS
+        for names, values_of in ((self.aus.names, _VALUES), (EMOTIONS, feelings)):
+            for a, who in enumerate(names):
+                for name in values_of:
+                    values = np.asarray(getattr(self, name)[:, a], np.float32)
+                    columns[f"{who}_{name}"] = pa.array(values, mask=np.isnan(values))
         head = {"action_units": list(self.aus.numbers), "facts": self.facts}
         table = pa.table(columns).replace_schema_metadata({_KEY: json.dumps(head)})
         with whole_file(path) as unfinished:
@@ -199,9 +213,11 @@ class Predictions:
                 name: np.array(table[name].to_pylist(), np.str_) for name in _WORDS
             }
             columns["frame"] = table["frame"].to_numpy()
-            for name in _VALUES:
-                values = [table[f"{unit}_{name}"].to_numpy() for unit in aus.names]
-                columns[name] = np.stack(values, axis=1).astype(np.float32)
+            has_feelings = f"{EMOTIONS[0]}_emotion" in table.column_names
+            for names, values_of in ((aus.names, _VALUES), (EMOTIONS, _FEELINGS * has_feelings)):
+                for name in values_of:
+                    values = [table[f"{who}_{name}"].to_numpy() for who in names]
+                    columns[name] = np.stack(values, axis=1).astype(np.float32)
             return cls(aus, **columns, facts=dict(head["facts"]))
         except (OSError, KeyError, TypeError, ValueError, pa.ArrowException):
             raise ValueError(f"{path} is not a file of predictions that tfau wrote.") from None
@@ -223,6 +239,7 @@ class ScoreTable:
         published: What others have published on the same protocol.
         notes: Sentences to be read with the table.
         group: Kind of person that is scored; empty: everybody.
+        of: What a row is about.
     """
 
     title: str
@@ -235,6 +252,7 @@ class ScoreTable:
     published: tuple[Published, ...] = ()
     notes: tuple[str, ...] = ()
     group: str = ""
+    of: str = "AU"
 
     def show(self, *, counts: bool = True) -> None:
         """Prints to the terminal, with or without the numbers of rows."""
@@ -257,7 +275,7 @@ class ScoreTable:
         """Returns the rows of the CSV: ours, then those of each paper in the same columns."""
         rows = []
         for row, unit in enumerate((*self.units, "mean")):
-            record = {"table": self.title, "group": self.group, "source": _OURS, "AU": unit}
+            record = {"table": self.title, "group": self.group, "source": _OURS, self.of: unit}
             if row < len(self.units):
                 record |= {"coded": str(self.coded[row]), "positive": str(self.positive[row])}
                 record |= {"threshold": self.threshold[row]} if self.threshold else {}
@@ -277,7 +295,7 @@ class ScoreTable:
 
     def _grids(self, *, counts: bool = True) -> Iterator[_Grid]:
         title = self.title + (f", {self.group}" if self.group else "")
-        header = ["AU", *(["coded", "positive"] if counts else []), *self.metrics]
+        header = [self.of, *(["coded", "positive"] if counts else []), *self.metrics]
         header += [f"{name} const." for name in self.constant]
         rows = [header]
         for row, unit in enumerate((*self.units, "mean")):
@@ -326,17 +344,20 @@ class Scores:
     Args:
         intensity: Scores of the intensity; None if nothing is coded or estimated.
         presence: Scores of the presence; likewise.
+        emotion: Scores of the emotion; likewise.
         groups: The same for each kind of person, if there are two or more.
     """
 
     intensity: ScoreTable | None
     presence: ScoreTable | None
+    emotion: ScoreTable | None = None
     groups: dict[str, Scores] = field(default_factory=dict)
 
     @property
     def tables(self) -> list[ScoreTable]:
         """All tables, those of the groups last."""
-        here = [table for table in (self.intensity, self.presence) if table is not None]
+        known = (self.intensity, self.presence, self.emotion)
+        here = [table for table in known if table is not None]
         return here + [table for group in self.groups.values() for table in group.tables]
 
     def show(self) -> None:
@@ -402,7 +423,7 @@ def scores(
         intensity, presence = (
             _table(task.take(rows), here, who, group, resamples, seed) for task in tasks
         )
-        return Scores(intensity, presence)
+        return Scores(intensity, presence, _emotion(here, who, group, resamples, seed))
 
     everybody = of(np.ones(len(predictions), bool))
     if not everybody.tables:
@@ -543,6 +564,51 @@ def _table(
         published=tuple(papers),
         notes=(_facts(predictions), doubt, *task.notes, *([reason] if reason else [])),
         group=group,
+    )
+
+
+def _emotion(
+    predictions: Predictions, people: Strings, group: str, resamples: int, seed: int
+) -> ScoreTable | None:
+    """Scores the most probable emotion of faces that show one; None if there is none."""
+    coded = ~np.isnan(predictions.emotion_true).any(axis=1)
+    truth, estimate = predictions.emotion_true[coded], predictions.emotion[coded]
+    if not coded.any() or np.isnan(estimate).all():
+        return None
+    people, shown = people[coded], truth.any(axis=0)
+    found = 1 - np.isnan(estimate).any(axis=1, keepdims=True)  # no face, no emotion: a miss
+    said = np.eye(len(EMOTIONS))[np.nan_to_num(estimate).argmax(axis=1)] * found
+
+    def scored(truth: Floats, said: Floats, *metrics: str) -> dict[str, Interval]:
+        return bootstrap(truth, said, people, metrics, resamples=resamples, seed=seed)
+
+    # Among the faces that show an emotion, the share of right decisions is the recall of it.
+    recall = scored(np.where(truth == 1, 1.0, np.nan)[:, shown], said[:, shown], "accuracy")
+    right = (truth * said).sum(axis=1, keepdims=True)
+    accuracy = scored(np.ones_like(right), right, "accuracy")["accuracy"]
+    pairs = (truth.T @ said).astype(int)
+    mistakes = sorted((-pairs[a, b], a, b) for a, b in np.argwhere(pairs) if a != b)
+    common = int(truth.sum(axis=0).argmax())
+    words = [f"{EMOTIONS[a]} for {EMOTIONS[b]} {-count}" for count, a, b in mistakes]
+    return ScoreTable(
+        title="Emotion",
+        units=tuple(np.array(EMOTIONS)[shown].tolist()),
+        metrics={
+            **scored(truth[:, shown], said[:, shown], "F1"),
+            "recall": recall["accuracy"],
+            **scored(truth[:, shown], estimate[:, shown], "AUC"),
+        },
+        coded=np.full(int(shown.sum()), len(truth)),
+        positive=truth[:, shown].sum(axis=0).astype(int),
+        notes=(
+            _facts(predictions),
+            f"Faces that show one of the emotions: {len(truth)}; no other counts.",
+            f"Accuracy: {_with_interval(accuracy, 0)}.",
+            f"Accuracy of always {EMOTIONS[common]}: {_rounded(truth[:, common].mean())}.",
+            f"Mistaken: {', '.join(words) or 'none'}.",
+        ),
+        group=group,
+        of="emotion",
     )
 
 

@@ -27,6 +27,7 @@ class Made(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         splits: Split -> the examples in it.
         old: Without presence, group and emotion, as sets were once prepared.
         broken: Examples whose picture cannot be decoded.
+        emotions: What examples show, over and over.
         name: Name of the set.
         **kwargs: For TFDS: `data_dir`, `file_format`.
     """
@@ -41,12 +42,13 @@ class Made(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         *,
         old: bool = False,
         broken: Sequence[int] = (),
+        emotions: Sequence[str] = ("",),
         name: str = "made",
         **kwargs: Any,
     ) -> None:
         self.name = name
         self.aus, self.crop_size, self.made = aus, crop_size, splits
-        self.old, self.broken = old, broken
+        self.old, self.broken, self.emotions = old, broken, emotions
         super().__init__(**kwargs)
 
     def _info(self) -> tfds.core.DatasetInfo:
@@ -96,7 +98,7 @@ class Made(tfds.core.GeneratorBasedBuilder, skip_registration=True):
                 coded = [float("nan"), float(n % 2), *[1.0] * len(self.aus)]
                 example["presence"] = np.array(coded[: len(self.aus)], np.float32)
                 example["group"] = "odd" if n % 2 else "even"
-                example["emotion"] = ""
+                example["emotion"] = self.emotions[n % len(self.emotions)]
             yield str(n), example
 
 

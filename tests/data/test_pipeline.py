@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from tfau.core.action_units import AUSet
 from tfau.core.errors import DatasetError
+from tfau.core.examples import EMOTIONS
 from tfau.data import pipeline
 from tfau.data.augmentation import Augmentation
 from tfau.data.pipeline import Labels, PreparedSet, balance
@@ -92,6 +93,25 @@ def test_a_set_of_an_earlier_version_is_read(make):
     np.testing.assert_array_equal(points[:, 0, 0], labels.frame)
     assert presence.shape == (7, 2)
     assert np.isnan(presence).all()
+
+
+def test_emotions_are_told_apart_and_nan_where_none_was_coded(make):
+    words = ("surprise", "", "anger", "neutral", "happy", "contentment")
+    data = PreparedSet(
+        make(A, 32, {"everyone": range(12)}, emotions=words),
+        make(A, 32, {"everyone": range(3)}, name="old", old=True),
+    )
+    batches = data.batches(np.ones(15, bool), A, 32, 4)
+    assert batches.element_spec[1]["emotion"].shape == (None, 7)
+    emotion = np.concatenate([label["emotion"] for _, label in batches.as_numpy_iterator()])
+    assert emotion.dtype == np.float32
+    for word, row in zip(data.labels.emotion, emotion, strict=True):
+        none = np.full(7, np.nan)
+        np.testing.assert_array_equal(
+            row, np.equal(EMOTIONS, word) if word in EMOTIONS else none, word
+        )
+    assert np.isnan(emotion[12:]).all()
+    assert (np.nansum(emotion, axis=0) > 0).tolist() == [True, *[False] * 3, True, False, True]
 
 
 def test_several_sets_are_one(two):

@@ -6,6 +6,7 @@ import os
 import re
 import sys
 import tarfile
+from functools import cache
 from pathlib import Path
 
 import h5py
@@ -338,15 +339,23 @@ def pack(folder: Path) -> Path:
     return path
 
 
-def resnet_tensors(shape_of) -> dict[str, np.ndarray]:
-    """Tensors under their old names, each filled with a number of its own, biggest layers first."""
+@cache
+def resnet_shapes() -> dict[str, tuple[int, ...]]:
+    """Shapes of the tensors by their old names, biggest layers first."""
     network = keras.applications.ResNet50(weights=None, input_shape=(32, 32, 3), classes=1000)
-    found = [
-        (f"{old_name(layer.name)}/{variable.name}", shape_of(variable.shape))
+    return {
+        f"{old_name(layer.name)}/{variable.name}": variable.shape
         for layer in reversed(network.layers)
         for variable in layer.weights
-    ]
-    return {name: np.full(shape, i, "float32") for i, (name, shape) in enumerate(found)}
+    }
+
+
+def resnet_tensors(shape_of) -> dict[str, np.ndarray]:
+    """Tensors under their old names, each filled with a number of its own."""
+    return {
+        name: np.full(shape_of(shape), i, "float32")
+        for i, (name, shape) in enumerate(resnet_shapes().items())
+    }
 
 
 @pytest.fixture

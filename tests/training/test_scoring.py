@@ -334,6 +334,33 @@ def test_pictures_of_what_cannot_be_scored():
             draw(given)
 
 
+def test_emotions_are_scored_where_one_is_shown(tmp_path):
+    """12 of 90 faces: 6 angry, of which 2 pass for fear and 1 is not found; 6 happy, all named."""
+    plain = predictions()
+    truth, said = np.full((2, len(plain), 7), np.nan, np.float32)
+    said[:] = np.eye(7)[3]
+    truth[:12] = said[:12] = np.eye(7)[[0, 4] * 6]
+    said[[2, 4]], said[6] = np.eye(7)[3], np.nan
+    seen = dataclasses.replace(plain, emotion_true=truth, emotion=said)
+    seen.write(tmp_path / "p.parquet")
+    same(Predictions.read(tmp_path / "p.parquet"), seen)
+    table = scores(Predictions.join([seen.take(np.arange(9)), seen.take(np.arange(9, 90))]))
+    table = table.emotion
+    assert table.units == ("anger", "happy")
+    np.testing.assert_array_equal(table.coded, [12, 12])
+    np.testing.assert_array_equal(table.positive, [6, 6])
+    np.testing.assert_allclose(table.metrics["F1"].value, [2 / 3, 1, 5 / 6])
+    np.testing.assert_allclose(table.metrics["recall"].value, [1 / 2, 1, 3 / 4])
+    assert table.notes[2:] == (
+        "Accuracy: 0.75.",
+        "Accuracy of always anger: 0.50.",
+        "Mistaken: anger for fear 2.",
+    )
+    assert "| emotion |" in table.markdown()
+    assert read_csv(table.csv())[1]["emotion"] == "happy"
+    assert scores(plain, resamples=FEW).emotion is None
+
+
 def test_networks_that_saw_the_same_frames_are_averaged():
     one = predictions()
     other = dataclasses.replace(one, intensity=one.intensity + 1, facts={**one.facts, "note": "x"})

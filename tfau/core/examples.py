@@ -7,6 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+EMOTIONS = ("anger", "contempt", "disgust", "fear", "happy", "sadness", "surprise")
+"""The emotions that are told apart, in output order, as CK+ names them; a neutral face shows none
+of them."""
+
 
 @dataclass(frozen=True, eq=False)
 class AUExample:

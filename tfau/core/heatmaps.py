@@ -112,6 +112,10 @@ class HeatmapCodec:
         """Draws (..., H, W, P) bumps of height 1 at (..., P) crop px."""
         grid = np.arange(self.size, dtype="float32")[:, None] * self.stride + self._offset
         width = self.sigma * self.stride
-        along_x = xp.exp(-(((x[..., None, :] - grid) / width) ** 2) / 2)  # (..., W, P)
-        along_y = xp.exp(-(((y[..., None, :] - grid) / width) ** 2) / 2)  # (..., H, P)
+
+        def along(axis: Array) -> Array:
+            # A tensor of PyTorch minus an array would be an array, and lose its gradient.
+            return xp.exp(-((xp.subtract(axis[..., None, :], grid) / width) ** 2) / 2)
+
+        along_x, along_y = along(x), along(y)  # (..., W, P) and (..., H, P)
         return along_y[..., :, None, :] * along_x[..., None, :, :]

@@ -20,6 +20,7 @@ import tensorflow_datasets as tfds
 
 from tfau.core.action_units import AUSet
 from tfau.core.errors import DatasetError
+from tfau.core.examples import EMOTIONS
 from tfau.data.augmentation import Augmentation
 
 Rows = npt.NDArray[np.bool_] | npt.NDArray[np.integer[Any]]
@@ -177,8 +178,9 @@ class PreparedSet:
 
         Returns:
             Batches of `(images, labels)`: (B, S, S, 3) float32 RGB in [0, 255], and a dict of
-            `points` (B, P, 3) float32 and `presence` (B, A) float32. Where a set lacks a unit, its
-            points and its presence are NaN.
+            `points` (B, P, 3), `presence` (B, A) and `emotion` (B, 7), all float32. Where a set
+            lacks a unit, its points and its presence are NaN. The emotion is 1 at one of
+            `EMOTIONS` and 0 at the others; NaN where none of them was coded, as in a neutral face.
         """
         if augmentation is not None and seed is None:
             raise ValueError("`augmentation` must come with a `seed`. Received: seed=None.")
@@ -203,11 +205,12 @@ class PreparedSet:
 
         def finish(index: tf.Tensor, example: dict[str, tf.Tensor]) -> tuple[tf.Tensor, Any]:
             """Decodes, and changes by the place in the epoch: repetitions differ."""
-            image, points = _decode(example["image"], crop_size), example["points"]
+            example = dict(example)
+            image, points = decode(example.pop("image"), crop_size), example["points"]
             if augmentation is not None:
                 place = tf.stack([tf.cast(seed, tf.int64), index])
                 image, points = augmentation(image, points, aus, place)
-            return image, {"points": points, "presence": example["presence"]}
+            return image, example | {"points": points}
 
         data = data.enumerate().map(finish, num_parallel_calls=tf.data.AUTOTUNE)
         whole = seed is not None
@@ -237,6 +240,23 @@ class PreparedSet:
         images, labels = zip(*batches, strict=True)
         points = np.concatenate([label["points"] for label in labels])
         return np.rint(np.concatenate(images)).astype(np.uint8), points
+
+    def pictures(self, rows: Rows) -> npt.NDArray[np.object_]:
+        """Reads the crops of a choice into memory, as they lie there.
+
+        Args:
+            rows: As in `batches`.
+
+        Returns:
+            (n,) JPEG files, in the order of the rows.
+        """
+        counts, start, found = self._counts(rows), 0, []
+        for part in self._parts:
+            mine = counts[start : (start := start + sum(part.splits.values()))]
+            if mine.any():
+                stream = part.stream(mine, part.aus, part.crop_size, cache=False)
+                found += [example["image"] for example in stream.as_numpy_iterator()]
+        return np.array(found, object)
 
     def _counts(self, rows: Rows) -> npt.NDArray[np.int64]:
         """Returns a choice as counts, or says what is wrong with it."""
@@ -322,7 +342,7 @@ class _Part:
             cache: Read from memory.
 
         Returns:
-            Dicts of `image`, `points` (P, 3) and `presence` (A,).
+            Dicts of `image`, `points` (P, 3), `presence` (A,) and `emotion` (7,).
         """
         arrange, streams, start = self._arranger(aus, crop_size), [], 0
         for split, size in self.splits.items():
@@ -359,26 +379,29 @@ class _Part:
             nan = float("nan")
             points = tf.pad(points, [[0, 0], [0, 1], [0, 0]], constant_values=nan)
             presence = tf.pad(chunk["presence"], [[0, 0], [0, 1]], constant_values=nan)
+            emotion = tf.cast(chunk["emotion"][:, None] == tf.constant(EMOTIONS), tf.float32)
+            coded = tf.reduce_any(emotion > 0, axis=1, keepdims=True)
             return {
                 "image": chunk["image"],
                 "points": tf.gather(points, where, axis=1),
                 "presence": tf.gather(presence, which, axis=1),
+                "emotion": tf.where(coded, emotion, nan),
             }
 
         return arrange
 
     def _chunks(self, split: str, *, pictures: bool) -> tf.data.Dataset:
         """Reads and parses a split, in order, with its pictures (as JPEG) or with its names."""
-        names = ["image"] if pictures else ["subject", "sequence", "group", "emotion", "frame"]
-        spec = {
-            name: self._spec[name] for name in (*names, "points", "presence") if name in self._spec
-        }
+        names = ("image",) if pictures else ("subject", "sequence", "group", "frame")
+        wanted = (*names, "points", "presence", "emotion")
+        spec = {name: self._spec[name] for name in wanted if name in self._spec}
 
         def parse(records: tf.Tensor) -> dict[str, tf.Tensor]:
             chunk: dict[str, tf.Tensor] = tf.io.parse_example(records, spec)
-            if "presence" not in chunk:  # prepared by an earlier version
-                shape = [tf.shape(records)[0], len(self.aus)]
-                chunk["presence"] = tf.fill(shape, float("nan"))
+            # What earlier versions did not prepare.
+            size = tf.shape(records)[0]
+            chunk.setdefault("presence", tf.fill([size, len(self.aus)], float("nan")))
+            chunk.setdefault("emotion", tf.fill([size], ""))
             return chunk
 
         return self._records(split).batch(_CHUNK).map(parse, num_parallel_calls=2)
@@ -410,7 +433,7 @@ class _Part:
         return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
 
 
-def _decode(jpeg: tf.Tensor, crop_size: int) -> tf.Tensor:
+def decode(jpeg: tf.Tensor, crop_size: int) -> tf.Tensor:
     """Decodes a crop, and resizes it if it has another size: (S, S, 3) float32."""
     image = tf.cast(tf.io.decode_jpeg(jpeg, channels=3), tf.float32)
     if tf.shape(image)[0] != crop_size:

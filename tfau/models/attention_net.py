@@ -65,6 +65,7 @@ class AUAttentionNet(BackboneNetwork):
         head: `"regression"`, one number, or `"ordinal"`, the probability of each level or more.
         attention_filters: Filters between the two convolutions of a branch.
         hidden: Width of the first dense layer.
+        features: Also answer the features that the dense layers read.
         **kwargs: Passed to `keras.Model`, e.g. `name`.
 
     Call arguments:
@@ -74,7 +75,7 @@ class AUAttentionNet(BackboneNetwork):
         `{"intensity": (B, A)}` in units of 0-5. With regression it is not clipped, and 5 times what
         the last dense layer says, since the published network says 0 to 1. The ordinal head also
         answers `"levels"`, (B, A, 5) probabilities of level 1 to 5 or more, and its intensity is
-        their sum, the expected level.
+        their sum, the expected level. With features also `"features"`, (B, A, C) of length 1.
 
     Example:
         >>> import numpy as np
@@ -91,7 +92,13 @@ class AUAttentionNet(BackboneNetwork):
         weighed less than half.
     """
 
-    ARGUMENTS: ClassVar[tuple[str, ...]] = ("num_aus", "head", "attention_filters", "hidden")
+    ARGUMENTS: ClassVar[tuple[str, ...]] = (
+        "num_aus",
+        "head",
+        "attention_filters",
+        "hidden",
+        "features",
+    )
 
     def __init__(
         self,
@@ -100,26 +107,27 @@ class AUAttentionNet(BackboneNetwork):
         head: str = "regression",
         attention_filters: int = 256,
         hidden: int = 64,
+        features: bool = False,
         **kwargs: Any,
     ) -> None:
         check_name("intensity head", head, HEADS)
 
         # === Functional Model ===
         image = keras.Input(backbone.input_shape[1:], name="image")
-        features = backbone(image)
-        _, height, width, channels = features.shape
+        maps = backbone(image)
+        _, height, width, channels = maps.shape
         across, down = (1, 3), (3, 1)
         branches = [
-            _branch(features, num_aus, attention_filters, kernels, f"attention_{name}")
+            _branch(maps, num_aus, attention_filters, kernels, f"attention_{name}")
             for name, kernels in (("across", (across, down)), ("down", (down, across)))
         ]
         weights = layers.Activation("sigmoid", name="attention")(layers.Add()(branches))
         weights = layers.Reshape((height * width, num_aus))(weights)
-        places = layers.Reshape((height * width, channels))(features)
+        places = layers.Reshape((height * width, channels))(maps)
         # The mean over the face of features times weights, without ever making A copies of them.
         pooled = ops.matmul(ops.transpose(weights, (0, 2, 1)), places) / (height * width)
-        x = layers.UnitNormalization(axis=-1, name="length")(pooled)  # (B, A, C)
-        x = UnitDense(num_aus, hidden, name="hidden")(x)
+        seen = layers.UnitNormalization(axis=-1, name="length")(pooled)  # (B, A, C)
+        x = UnitDense(num_aus, hidden, name="hidden")(seen)
         x = layers.LeakyReLU(0.01, name="hidden_relu")(x)
         x = UnitDense(num_aus, 1, dtype="float32", name="score")(x)
         if head == "regression":
@@ -128,6 +136,10 @@ class AUAttentionNet(BackboneNetwork):
         else:
             levels = OrdinalLevels(dtype="float32", name="levels")(x)
             outputs = {"intensity": ops.sum(levels, axis=-1), "levels": levels}
+        if features:
+            outputs["features"] = layers.Activation("linear", dtype="float32", name="features")(
+                seen
+            )
         super().__init__(inputs=image, outputs=outputs, **kwargs)
 
         # === Config ===
@@ -136,6 +148,7 @@ class AUAttentionNet(BackboneNetwork):
         self.head = head
         self.attention_filters = attention_filters
         self.hidden = hidden
+        self.features = features
 
 
 def _branch(

@@ -7,10 +7,8 @@ from typing import Any, ClassVar
 import keras
 from keras import layers
 
+from tfau.core.examples import EMOTIONS
 from tfau.models.backbone_network import BackboneNetwork
-
-EMOTIONS = ("anger", "contempt", "disgust", "fear", "happy", "sadness", "surprise")
-"""The emotions of CK+, in output order; a neutral face is none of them."""
 
 
 @keras.saving.register_keras_serializable("tfau")

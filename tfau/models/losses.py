@@ -12,9 +12,34 @@ from keras import ops
 
 from tfau.core.heatmaps import HeatmapCodec
 
+_LEAST = 1e-7  # probability whose logarithm is still taken, weight that is still divided by
+
+
+class _MeanLoss(keras.losses.Loss):  # type: ignore[misc]
+    """Averages over what is coded.
+
+    Args:
+        name: Name in the logs.
+        weights: (N,) how much each point or unit counts; None = all alike.
+    """
+
+    def __init__(self, name: str, weights: Iterable[float] | None = None, **kwargs: Any) -> None:
+        super().__init__(name=name, **kwargs)
+        self.weights = None if weights is None else [float(weight) for weight in weights]
+
+    def mean(self, coded: keras.KerasTensor, loss: keras.KerasTensor) -> keras.KerasTensor:
+        """Averages (B, N) losses over those that are coded (1, else 0): (B,), 0 where none is."""
+        if self.weights is not None:
+            coded = coded * ops.convert_to_tensor(self.weights, dtype=coded.dtype)
+        return ops.sum(loss * coded, axis=-1) / ops.maximum(ops.sum(coded, axis=-1), _LEAST)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns what `__init__` takes."""
+        return {**super().get_config(), "weights": self.weights}
+
 
 @keras.saving.register_keras_serializable("tfau")
-class HeatmapLoss(keras.losses.Loss):  # type: ignore[misc]
+class HeatmapLoss(_MeanLoss):
     """Compares maps with the points they should show; the target is drawn on the device.
 
     The squared error of the maps, plus the squared error of the intensity that is read from them:
@@ -30,6 +55,7 @@ class HeatmapLoss(keras.losses.Loss):  # type: ignore[misc]
         sigma: Width of a bump, map px.
         intensity_weight: Weight of the intensity term.
         name: Name in the logs.
+        weights: (P,) how much each point counts; None = all alike.
 
     Call arguments:
         y_true: (B, P, 3) points: x px, y px, intensity; NaN = not coded.
@@ -62,7 +88,7 @@ class HeatmapLoss(keras.losses.Loss):  # type: ignore[misc]
         for place in (points, seen):
             height, visible = self._height(y_pred, place)
             reads += ops.where(visible, ops.square(height - intensity), 0.0) / 2
-        return _mean_over(coded, pixels + self.intensity_weight * reads)
+        return self.mean(coded, pixels + self.intensity_weight * reads)
 
     def _height(
         self, maps: keras.KerasTensor, place: keras.KerasTensor
@@ -91,12 +117,13 @@ class HeatmapLoss(keras.losses.Loss):  # type: ignore[misc]
         }
 
 
-class _PointLoss(keras.losses.Loss):  # type: ignore[misc]
+class _PointLoss(_MeanLoss):
     """Reads from points what is true of units.
 
     Args:
         point_owner: (P,) column of the unit that each point belongs to, `AUSet.point_owner`.
         name: Name in the logs.
+        weights: (A,) how much each unit counts; None = all alike.
     """
 
     def __init__(self, point_owner: Iterable[int], name: str, **kwargs: Any) -> None:
@@ -130,6 +157,7 @@ class IntensityLoss(_PointLoss):
     Args:
         point_owner: (P,) column of the unit that each point belongs to, `AUSet.point_owner`.
         name: Name in the logs.
+        weights: (A,) how much each unit counts; None = all alike.
 
     Call arguments:
         y_true: (B, P, 3) points: x px, y px, intensity; NaN = not coded.
@@ -144,7 +172,7 @@ class IntensityLoss(_PointLoss):
     def call(self, y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> keras.KerasTensor:
         """Returns the loss of each example, (B,)."""
         intensity, coded = self.pool(y_true)
-        return _mean_over(coded, ops.square(y_pred - intensity))
+        return self.mean(coded, ops.square(y_pred - intensity))
 
 
 @keras.saving.register_keras_serializable("tfau")
@@ -157,6 +185,7 @@ class LevelsLoss(_PointLoss):
     Args:
         point_owner: (P,) column of the unit that each point belongs to, `AUSet.point_owner`.
         name: Name in the logs.
+        weights: (A,) how much each unit counts; None = all alike.
 
     Call arguments:
         y_true: (B, P, 3) points: x px, y px, intensity; NaN = not coded.
@@ -172,16 +201,17 @@ class LevelsLoss(_PointLoss):
         """Returns the loss of each example, (B,)."""
         intensity, coded = self.pool(y_true)
         below = np.arange(y_pred.shape[-1], dtype="float32")  # (K,)
-        truth = ops.clip(intensity[..., None] - below, 0.0, 1.0)  # (B, A, K)
-        return _mean_over(coded, ops.sum(_cross_entropy(truth, y_pred), axis=-1))
+        truth = ops.clip(ops.subtract(intensity[..., None], below), 0.0, 1.0)  # (B, A, K)
+        return self.mean(coded, ops.sum(_cross_entropy(truth, y_pred), axis=-1))
 
 
 @keras.saving.register_keras_serializable("tfau")
-class PresenceLoss(keras.losses.Loss):  # type: ignore[misc]
+class PresenceLoss(_MeanLoss):
     """Computes the cross-entropy of the presence of units that are coded.
 
     Args:
         name: Name in the logs.
+        weights: (A,) how much each unit counts; None = all alike.
 
     Call arguments:
         y_true: (B, A) 1 or 0; NaN = not coded.
@@ -195,7 +225,7 @@ class PresenceLoss(keras.losses.Loss):  # type: ignore[misc]
         """Returns the loss of each example, (B,)."""
         known = ops.logical_not(ops.isnan(y_true))
         truth = ops.where(known, y_true, 0.0)
-        return _mean_over(ops.cast(known, y_pred.dtype), _cross_entropy(truth, y_pred))
+        return self.mean(ops.cast(known, y_pred.dtype), _cross_entropy(truth, y_pred))
 
 
 @keras.saving.register_keras_serializable("tfau")
@@ -219,15 +249,7 @@ class EmotionLoss(keras.losses.Loss):  # type: ignore[misc]
         return -ops.sum(truth * ops.log(ops.clip(y_pred, _LEAST, 1.0)), axis=-1)
 
 
-_LEAST = 1e-7  # probability whose logarithm is still taken
-
-
 def _cross_entropy(truth: keras.KerasTensor, estimate: keras.KerasTensor) -> keras.KerasTensor:
     """Computes the cross-entropy of probabilities, number by number."""
     estimate = ops.clip(estimate, _LEAST, 1 - _LEAST)
     return -(truth * ops.log(estimate) + (1 - truth) * ops.log(1 - estimate))
-
-
-def _mean_over(coded: keras.KerasTensor, loss: keras.KerasTensor) -> keras.KerasTensor:
-    """Averages (B, N) losses over those that are coded: (B,), 0 where none is."""
-    return ops.sum(loss * coded, axis=-1) / ops.maximum(ops.sum(coded, axis=-1), 1.0)

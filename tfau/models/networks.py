@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import keras
+import numpy as np
+import numpy.typing as npt
 
 from tfau.core.action_units import AUSet
 from tfau.core.names import check_name
@@ -18,7 +20,10 @@ from tfau.models.attention_net import AUAttentionNet
 from tfau.models.channel_graph import NODE_LAYOUTS
 from tfau.models.emotion_net import AUEmotionNet
 from tfau.models.heatmap_net import AUHeatmapNet
+from tfau.models.keyframes import KeyframeLoss, TrendLoss
 from tfau.models.losses import EmotionLoss, HeatmapLoss, IntensityLoss, LevelsLoss, PresenceLoss
+
+Weights = npt.NDArray[np.floating[Any]] | None
 
 
 class Options(Protocol):
@@ -65,6 +70,14 @@ class Options(Protocol):
         """A row of `presence_net.HEADS`."""
 
     @property
+    def network(self) -> str:
+        """A row of `NETWORKS`."""
+
+    @property
+    def segment(self) -> int:
+        """Frames from one keyframe to the next that are learnt from; 0 = every label counts."""
+
+    @property
     def freeze_backbone(self) -> bool:
         """Whether the backbone of a presence network stays as it is."""
 
@@ -76,15 +89,16 @@ class Network:
     Args:
         estimates: By what it is judged, intensity or presence.
         learns: The outputs that are trained, each with the label that it is compared with:
-            `points`, `presence`, or `emotion`.
+            `points`, `presence`, `emotion`, or `segments`.
         build: Makes the network on a backbone.
-        losses: Makes the loss of each trained output.
+        losses: Makes the loss of each trained output, from units, options, and (A,) how much each
+            unit counts (None = all alike).
     """
 
     estimates: Literal["intensity", "presence"]
     learns: Mapping[str, str]
     build: Callable[[keras.Model, AUSet, Options], keras.Model]
-    losses: Callable[[AUSet, Options], dict[str, keras.losses.Loss]]
+    losses: Callable[[AUSet, Options, Weights], dict[str, keras.losses.Loss]]
 
 
 def check(network: str, options: Options) -> None:
@@ -96,6 +110,16 @@ def check(network: str, options: Options) -> None:
     check_name("network", network, NETWORKS)
     check_name("node layout", options.node_layout, NODE_LAYOUTS)
     check_name("presence head", options.presence_head, presence_net.HEADS)
+    if options.segment and (network != "attention" or options.segment < 3):
+        raise ValueError(
+            "`segment` must be 0, or 3 or more frames with the network 'attention'. "
+            f"Received: {options.segment} with {network!r}."
+        )
+
+
+def row(options: Options) -> Network:
+    """Returns what there is to know of the network that options ask for."""
+    return _KEYFRAMES if options.segment else NETWORKS[options.network]
 
 
 def _heatmap(backbone: keras.Model, aus: AUSet, options: Options) -> keras.Model:
@@ -111,9 +135,12 @@ def _heatmap(backbone: keras.Model, aus: AUSet, options: Options) -> keras.Model
     )
 
 
-def _heatmap_losses(_aus: AUSet, options: Options) -> dict[str, keras.losses.Loss]:
+def _heatmap_losses(aus: AUSet, options: Options, weights: Weights) -> dict[str, keras.losses.Loss]:
     loss = HeatmapLoss(
-        options.crop_size, sigma=options.sigma, intensity_weight=options.intensity_weight
+        options.crop_size,
+        sigma=options.sigma,
+        intensity_weight=options.intensity_weight,
+        weights=None if weights is None else weights[aus.point_owner],
     )
     return {"heatmaps": loss}
 
@@ -134,7 +161,9 @@ NETWORKS: dict[str, Network] = {
         "intensity",
         {"intensity": "points"},
         lambda backbone, aus, options: AUAttentionNet(backbone, len(aus), name=options.name),
-        lambda aus, _options: {"intensity": IntensityLoss(aus.point_owner)},
+        lambda aus, _options, weights: {
+            "intensity": IntensityLoss(aus.point_owner, weights=weights)
+        },
     ),
     "attention_ordinal": Network(
         "intensity",
@@ -142,18 +171,34 @@ NETWORKS: dict[str, Network] = {
         lambda backbone, aus, options: AUAttentionNet(
             backbone, len(aus), head="ordinal", name=options.name
         ),
-        lambda aus, _options: {"levels": LevelsLoss(aus.point_owner)},
+        lambda aus, _options, weights: {"levels": LevelsLoss(aus.point_owner, weights=weights)},
     ),
     "presence": Network(
         "presence",
         {"presence": "presence"},
         _presence,
-        lambda _aus, _options: {"presence": PresenceLoss()},
+        lambda _aus, _options, weights: {"presence": PresenceLoss(weights=weights)},
     ),
     "emotion": Network(
         "presence",
         {"emotion": "emotion", "presence": "presence"},
         lambda backbone, aus, options: AUEmotionNet(backbone, len(aus), name=options.name),
-        lambda _aus, _options: {"emotion": EmotionLoss(), "presence": PresenceLoss()},
+        lambda _aus, _options, weights: {
+            "emotion": EmotionLoss(),
+            "presence": PresenceLoss(weights=weights),
+        },
     ),
 }
+
+# The attention network where only keyframes are known.
+_KEYFRAMES = Network(
+    "intensity",
+    {"intensity": "segments", "features": "segments"},
+    lambda backbone, aus, options: AUAttentionNet(
+        backbone, len(aus), features=True, name=options.name
+    ),
+    lambda _aus, options, weights: {
+        "intensity": KeyframeLoss(options.segment, weights=weights),
+        "features": TrendLoss(options.segment),
+    },
+)

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from tfau.core import examples
 from tfau.core.action_units import ACTION_UNITS
 from tfau.core.errors import DatasetError
 from tfds_builders import pictures
@@ -44,7 +45,7 @@ UNITS = {
     "most_17": (1, 2, 4, 5, 6, 7, 9, 12, 14, 15, 17, 20, 23, 24, 25, 26, 27),
     "most_10": (1, 2, 4, 5, 6, 7, 12, 15, 17, 25),
 }
-EMOTIONS = ("neutral", "anger", "contempt", "disgust", "fear", "happy", "sadness", "surprise")
+EMOTIONS = ("neutral", *examples.EMOTIONS)
 
 Key = tuple[int, int]  # the numbers of a subject and a sequence
 
