@@ -22,6 +22,7 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "train": Command("tfau.train", "train a network; with no argument, on synthetic faces"),
+    "runs": Command("tfau.runs", "set runs side by side, the best first"),
     "evaluate": Command("tfau.evaluate", "score a trained network on people it never saw"),
     "datasets": Command("tfds_builders", "prepare a data set"),
     "export": Command("export", "turn a trained network into .tflite files"),

@@ -1,8 +1,9 @@
-"""Experiments as data: one readable file each, found by its name."""
+"""Experiments as data: readable files, a published recipe and ours side by side, found by name."""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib
 import json
 import pkgutil
@@ -30,9 +31,31 @@ class TrainConfig:
         sigma: Width of a heatmap bump, map px (4 crop px).
         intensity_weight: Weight of the read intensity in the loss.
         epochs: Passes over the training split.
-        batch_size: Crops to a step.
-        learning_rate: Highest rate; warms up over one epoch, then falls to 0 as a cosine.
-        weight_decay: Of AdamW, per step times the rate.
+        batch_size: Crops to a batch; segments, where those are learnt from.
+        learning_rate: Highest rate.
+        weight_decay: Decoupled from the gradient, per step times the rate.
+        optimizer: A row of `tfau.models.optimizers.OPTIMIZERS`: adamw, adam or sgd.
+        momentum: Of sgd.
+        nesterov: Whether the momentum of sgd looks ahead.
+        schedule: How the rate falls: `cosine` to 0, `step`, or `constant`.
+        warmup: Epochs in which the rate rises from 0 to its highest.
+        step_epochs: After which epochs a step schedule multiplies the rate ...
+        step_factor: ... by this.
+        clipnorm: Longest gradient of a weight; 0 = any length.
+        ema: Momentum of the running average of the weights, which is what is scored and kept; 0 =
+            the weights themselves.
+        accumulate: Batches whose gradients are added up to one step.
+        precision: What the network computes in: float32, bfloat16 or float16. Its answers and the
+            loss are float32 always, and so are its weights.
+        jit: Whether XLA compiles the step: on, off, or auto = on a GPU only.
+        deterministic: Forbid operations that may round differently from run to run.
+        unit_balance: Weighs units in the loss by their share of active examples to the power of
+            minus this: 0 = all alike, 1 = inverse.
+        patience: Stop after so many epochs without a better one; 0 = never.
+        augment: Change the crops as cameras and heads do.
+        overfit: Learn, choose and test on these few crops; 0 = off.
+        segment: Frames, from one keyframe to the next, of the segments that an attention network
+            learns from, all labels between being left out; 0 = every label counts.
         seed: Decides the initial weights, the order, the augmentation, and who is in which part
             where no list says so.
         protocol: How people are divided into folds, a row of `tfau.protocols.PROTOCOLS`.
@@ -64,6 +87,24 @@ class TrainConfig:
     batch_size: int = 16
     learning_rate: float = 5e-4
     weight_decay: float = 1e-4
+    optimizer: str = "adamw"
+    momentum: float = 0.9
+    nesterov: bool = False
+    schedule: str = "cosine"
+    warmup: float = 1.0
+    step_epochs: tuple[int, ...] = ()
+    step_factor: float = 0.1
+    clipnorm: float = 1.0
+    ema: float = 0.0
+    accumulate: int = 1
+    precision: str = "float32"
+    jit: str = "auto"
+    deterministic: bool = False
+    unit_balance: float = 0.0
+    patience: int = 0
+    augment: bool = True
+    overfit: int = 0
+    segment: int = 0
     seed: int = 0
     protocol: str = "as_prepared"
     fold: int = 1
@@ -88,6 +129,9 @@ class TrainConfig:
         for field in ("epochs", "batch_size", "fold"):
             if getattr(self, field) < 1:
                 raise ValueError(f"`{field}` must be at least 1. Received: {getattr(self, field)}.")
+        for field in ("unit_balance", "patience", "overfit", "segment"):
+            if getattr(self, field) < 0:
+                raise ValueError(f"`{field}` must be at least 0. Received: {getattr(self, field)}.")
         for field in ("validation", "balance"):
             if not 0 <= getattr(self, field) < 1:
                 raise ValueError(f"`{field}` must lie in [0, 1). Received: {getattr(self, field)}.")
@@ -95,6 +139,10 @@ class TrainConfig:
             raise ValueError(f"`graph_levels` must lie in 1 to 3. Received: {self.graph_levels}.")
         if self.graph_rank is not None and self.graph_rank < 1:
             raise ValueError(f"`graph_rank` must be at least 1. Received: {self.graph_rank}.")
+        if self.segment and (self.overfit or self.balance):
+            raise ValueError("`segment` does not go together with `overfit` or `balance`.")
+        if self.freeze_backbone and not self.weights:
+            raise ValueError("`freeze_backbone` needs `weights`: a frozen random one sees nothing.")
         if len(set(self.datasets)) < len(self.datasets):
             raise ValueError(f"`dataset` must not name one set twice. Received: {self.dataset}.")
 
@@ -111,7 +159,7 @@ class TrainConfig:
         """
         try:
             values = json.loads(path.read_text())
-            for field in {"aus", "decoder_filters", "graph_levels"} & set(values):
+            for field in {"aus", "decoder_filters", "graph_levels", "step_epochs"} & set(values):
                 values[field] = tuple(values[field])
             config = cls(**values)
             config.check()
@@ -120,13 +168,21 @@ class TrainConfig:
             raise ValueError(f"{path} is not the config of a run: {error}.") from None
 
 
+@functools.cache
+def _known() -> dict[str, TrainConfig]:
+    """Finds the experiments: a file holds those of one question, its `CONFIGS`."""
+    files = (
+        importlib.import_module(f"{__name__}.{m.name}") for m in pkgutil.iter_modules(__path__)
+    )
+    return {config.name: config for file in files for config in file.CONFIGS}
+
+
 def names() -> list[str]:
     """Lists the experiments."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+    return sorted(_known())
 
 
 def load(name: str) -> TrainConfig:
     """Returns an experiment by name; ValueError if there is none."""
     check_name("config", name, names())
-    config: TrainConfig = importlib.import_module(f"{__name__}.{name}").CONFIG
-    return config
+    return _known()[name]
