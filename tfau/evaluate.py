@@ -1,9 +1,9 @@
-"""`python -m tfau.evaluate RUN...`: scores trained networks on people they have not seen.
+"""`python -m tfau.evaluate RUN...`: scores what was trained on people it has not seen.
 
-RUN is the folder of a run, a folder that holds the folds of one (`runs/NAME`), or the
-`predictions.parquet` of an earlier scoring, which needs no network. Several are pooled: the scores
-are those of all their predictions together, as papers report folds. On another data set
-(`--dataset`), where all networks look at the same people, it is their mean that is scored.
+RUN is the folder of a run, of a network or of classic models, a folder that holds the folds of one
+(`runs/NAME`), or the `predictions.parquet` of an earlier scoring, which needs neither. Several are
+pooled: the scores are those of all their predictions together, as papers report folds. On another
+data set (`--dataset`), where all look at the same people, it is their mean that is scored.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import numpy.typing as npt
 from tfau import __version__
 from tfau.core.action_units import INTENSITY_MAX, AUSet
 from tfau.core.errors import require_extra, run_cli
+from tfau.core.examples import EMOTIONS
 from tfau.core.files import whole_file
 from tfau.core.heatmaps import HeatmapCodec
 from tfau.core.quiet import import_quietly
@@ -27,6 +28,7 @@ from tfau.core.quiet import import_quietly
 if TYPE_CHECKING:
     import keras
 
+    from tfau.classic.folder import ClassicModel
     from tfau.data.pipeline import PreparedSet
     from tfau.scoring import Predictions, Scores
     from tfau.training import Run
@@ -54,11 +56,12 @@ def predict(
         facts: What else should be known of these predictions.
 
     Returns:
-        What is true and what the network says, example by example. What it does not say, intensity
-        or presence, is NaN.
+        What is true and what the network says, example by example. What it does not say, be it
+        intensity, presence or emotion, is NaN.
     """
-    said: dict[str, list[npt.NDArray[np.float32]]] = {"intensity": [], "presence": []}
-    for images, _ in data.batches(rows, data.aus, codec.crop_size, 64):
+    said: dict[str, list[npt.NDArray[np.float32]]]
+    said = {"intensity": [], "presence": [], "emotion": []}
+    for images, _ in data.batches(rows, data.aus, codec.crop_size, 64).as_numpy_iterator():
         answer = model.predict_on_batch(images)
         if "heatmaps" in answer:
             said["intensity"].append(aus.pool(codec.decode(answer["heatmaps"])[..., 2]))
@@ -75,6 +78,7 @@ def beside_truth(
     *,
     intensity: npt.NDArray[np.float32] | None = None,
     presence: npt.NDArray[np.float32] | None = None,
+    emotion: npt.NDArray[np.float32] | None = None,
     fold: str = "",
     facts: dict[str, str] | None = None,
 ) -> Predictions:
@@ -86,6 +90,7 @@ def beside_truth(
         aus: The A units.
         intensity: (n, A), cut off at 0 and 5; None if it is not estimated.
         presence: (n, A) probabilities; None likewise.
+        emotion: (n, 7) probabilities of `EMOTIONS`; None likewise.
         fold: As in `predict`.
         facts: As in `predict`.
 
@@ -96,6 +101,8 @@ def beside_truth(
 
     labels, count = data.labels, int(rows.sum())
     nothing = np.full((count, len(aus)), np.nan, np.float32)
+    shown = np.equal.outer(labels.emotion[rows], EMOTIONS)
+    felt = np.where(shown.any(axis=1, keepdims=True), shown, np.float32(np.nan))
 
     def coded(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Picks the columns of our units."""
@@ -115,6 +122,8 @@ def beside_truth(
         intensity=nothing if intensity is None else np.clip(intensity, 0.0, INTENSITY_MAX),
         presence=nothing if presence is None else presence,
         facts={"tfau": __version__, **(facts or {})},
+        emotion_true=felt,
+        emotion=np.full(felt.shape, np.nan, np.float32) if emotion is None else emotion,
     )
 
 
@@ -145,6 +154,35 @@ def publish(scores: Scores, predictions: Predictions, folder: Path) -> None:
     for name, figure in figures.items():
         with whole_file(folder / name) as path:
             figure.savefig(path, dpi=110)
+
+
+def pool(folders: Sequence[Path], out: Path) -> Scores:
+    """Scores the predictions of several folders together, e.g. those of the folds of a protocol.
+
+    Args:
+        folders: Each with a `predictions.parquet`.
+        out: Folder for the results.
+    """
+    from tfau import scoring
+    from tfau.scoring import Predictions
+
+    predictions = Predictions.join(
+        [Predictions.read(folder / "predictions.parquet") for folder in folders]
+    )
+    scores = scoring.scores(predictions)
+    scores.show()
+    publish(scores, predictions, out)
+    return scores
+
+
+def fold_numbers(text: str, total: int) -> list[int]:
+    """Reads `all` or `1,3`; ValueError for a fold that does not exist."""
+    if text == "all":
+        return list(range(1, total + 1))
+    words = [word.strip() for word in text.split(",")]
+    if not all(word.isdecimal() and 1 <= int(word) <= total for word in words):
+        raise ValueError(f"`--folds` must be all, or numbers from 1 to {total}. Received: {text}.")
+    return sorted({int(word) for word in words})
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -199,27 +237,47 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(f"Predictions, tables (Markdown, CSV, LaTeX) and pictures: {out}")
 
 
-def _runs(folder: Path) -> list[Run]:
+def _runs(folder: Path) -> list[Run | ClassicModel]:
     """Opens a run, or the folds in a folder."""
-    from tfau.training import Run
-
     folds = sorted(path.parent for path in folder.glob("fold*/config.json"))
     if folds and not (folder / "config.json").exists():
-        return [Run.open(path) for path in folds]
-    return [Run.open(folder)]
+        return [_open(path) for path in folds]
+    return [_open(folder)]
+
+
+def _open(folder: Path) -> Run | ClassicModel:
+    from tfau.classic.folder import ClassicModel
+
+    if ClassicModel.is_in(folder):
+        require_extra("classic", "skimage", "sklearn", "skops")
+        return ClassicModel.open(folder)
+    from tfau.training import Run
+
+    return Run.open(folder)
 
 
 def _predictions(
-    run: Run, dataset: str | None, part: str, data_dir: str | None, manual_dir: str | None
+    run: Run | ClassicModel,
+    dataset: str | None,
+    part: str,
+    data_dir: str | None,
+    manual_dir: str | None,
 ) -> Predictions:
-    """Runs the network of a run on a part of its own or of another data set."""
-    from tfau.training import open_data
+    """Asks a run about a part of its own or of another data set."""
+    from tfau.training import Run, open_data
 
     data = open_data(dataset.split("+") if dataset else run.config.datasets, data_dir, manual_dir)
     run.check_version(data)
-    facts = run.facts(data)
-    if dataset:
-        facts |= {"protocol": f"trained on {run.config.dataset}", "folds_done": ""}
+    if dataset:  # whose people our folds may not divide
+        levels = {*data.presence_from}
+        facts = {
+            "run": run.folder.name,
+            "protocol": f"trained on {run.config.dataset}",
+            "note": "" if isinstance(run, Run) else run.note(data),
+            "presence_from": f"{levels.pop():g}" if len(levels) == 1 and None not in levels else "",
+        }
+    else:
+        facts = run.facts(data)
     if part == "all":
         rows = np.ones(len(data.labels.subject), bool)
     elif dataset:
@@ -228,8 +286,11 @@ def _predictions(
         rows = getattr(run.fold(data), part)
     if not rows.any():
         raise ValueError(f"{data.name} has nobody in its {part!r} part; try --split all.")
-    fold = "" if dataset else f"fold{run.config.fold}"
-    return predict(run.model(), data, rows, run.aus, run.codec, fold=fold, facts=facts)
+    fold = "" if dataset else run.fold(data).name
+    if isinstance(run, Run):
+        return predict(run.model(), data, rows, run.aus, run.codec, fold=fold, facts=facts)
+    said = run.answers(data, rows)
+    return beside_truth(data, rows, run.aus, **said, fold=fold, facts=facts)
 
 
 if __name__ == "__main__":

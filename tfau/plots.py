@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib import colormaps
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
@@ -95,18 +96,47 @@ def sheet(
     return figure
 
 
+def panel(
+    model: keras.Model,
+    codec: HeatmapCodec,
+    images: npt.NDArray[np.uint8],
+    points: npt.NDArray[np.float32],
+) -> npt.NDArray[np.uint8]:
+    """Draws crops, below them the maps they should have, and below those the maps they get.
+
+    Args:
+        model: An `AUHeatmapNet`.
+        codec: Reads its maps.
+        images: (N, S, S, 3) crops.
+        points: (N, P, 3) their labels.
+
+    Returns:
+        (3 S, N S, 3) RGB. Of all maps of a crop, the highest value is shown, 0 black to 5 white.
+    """
+    wanted, drawn = codec.encode(np.nan_to_num(points)), model.predict_on_batch(images)["heatmaps"]
+    rows = [images]
+    for maps in (wanted, drawn):
+        colours = colormaps["inferno"](maps.max(axis=-1) / INTENSITY_MAX, bytes=True)[..., :3]
+        rows.append(colours.repeat(codec.stride, axis=1).repeat(codec.stride, axis=2))
+    return np.concatenate([np.concatenate(list(row), axis=1) for row in rows])
+
+
 def bars(scores: Scores) -> Figure:
     """Draws the scores of every unit with their intervals, and the mean apart.
 
     Args:
         scores: ICC and MAE are shown of intensity (with a tick where a constant answer lies, if
-            that is known), F1 and AUC of presence. Groups are not shown.
+            that is known), F1 and AUC of presence, F1 and recall of emotions. Groups are not shown.
 
     Returns:
         A row for each metric.
     """
     panels = []
-    for table, names in ((scores.intensity, ("ICC", "MAE")), (scores.presence, ("F1", "AUC"))):
+    for table, names in (
+        (scores.intensity, ("ICC", "MAE")),
+        (scores.presence, ("F1", "AUC")),
+        (scores.emotion, ("F1", "recall")),
+    ):
         panels += [(table, name) for name in names] if table is not None else []
     widest = max(len(table.units) for table, _ in panels)
     figure = Figure(figsize=(2 + 0.42 * (widest + 1), 1.9 * len(panels)), layout="constrained")
@@ -131,11 +161,11 @@ def bars(scores: Scores) -> Figure:
             axis.set_ylim(np.nanmin([0.0, *metric.value, *metric.low]), 1)
         labels = [*(unit.removeprefix("AU").lstrip("0") for unit in table.units), "mean"]
         axis.set(ylabel=name, xticks=place, xticklabels=labels, xlim=(-0.6, count + 1.1))
-        axis.tick_params(axis="x", labelsize=8, length=0)
+        axis.tick_params(axis="x", labelsize=8, length=0, rotation=45 * (table is scores.emotion))
         axis.axhline(0, color="0.15", lw=0.8)
         axis.grid(axis="y", alpha=0.3)
         axis.set_axisbelow(True)
-    cells[-1].set_xlabel("action unit")
+        axis.set_xlabel("emotion" if table is scores.emotion else "action unit", fontsize=8)
     return figure
 
 

@@ -34,6 +34,8 @@ class Places:
         manual_dir: Folder with the files that only the owner of a data set hands out.
         resume: Continue the run of that name.
         folds: Folds to train one after the other, `all` or `1,3`; each is a run in `runs/NAME`.
+        dry_run: Do one step, say what would be trained and how long it would take, write nothing.
+        distribute: Share each batch between all devices (with TF_CONFIG, between hosts).
     """
 
     runs: Path = Path("runs")
@@ -41,6 +43,8 @@ class Places:
     manual_dir: str | None = None
     resume: bool = False
     folds: str = ""
+    dry_run: bool = False
+    distribute: bool = False
 
 
 @dataclass(frozen=True)
@@ -72,8 +76,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         Command,
         args=args,
         default=Command(chosen),
-        prog=f"python -m tfau.train [{' | '.join(configs.names())}]",
-        description=__doc__,
+        prog="python -m tfau.train [CONFIG]",
+        description=f"{__doc__}\n\nConfigs: {', '.join(configs.names())}.",
         config=(tyro.conf.OmitArgPrefixes,),
     )
     _train(command.config, command.places)
@@ -83,18 +87,23 @@ def _train(config: configs.TrainConfig, places: Places) -> None:
     import_quietly("tensorflow")
     from rich.console import Console
 
-    from tfau import evaluate, scoring, training
+    from tfau import evaluate, training
 
     console = Console()
     folder = places.runs / config.name
     # What can be refused is refused before a data set is prepared.
     training.Run.check(config)
-    if not places.folds:
+    if places.dry_run:
+        run = training.Run(folder, config)
+    elif not places.folds:
         run = training.Run.create(config, folder, resume=places.resume)
     console.print(f"Preparing {config.dataset}", highlight=False)
     data = training.open_data(config.datasets, places.data_dir, places.manual_dir)
+    if places.dry_run:
+        console.print(run.rehearse(data), highlight=False, soft_wrap=True)
+        return
     if not places.folds:
-        _train_one(run, data, console)
+        _train_one(run, data, console, places.distribute)
         console.print(f"Report, tables and pictures: {run.folder}", highlight=False, soft_wrap=True)
         if config.network == "heatmap":
             bundle = run.folder / f"{config.name}_static_wi8_ai8.tflite"
@@ -108,7 +117,7 @@ def _train(config: configs.TrainConfig, places: Places) -> None:
 
     total = len(training.folds_of(config, data))
     runs = []
-    for number in _numbers(places.folds, total):
+    for number in evaluate.fold_numbers(places.folds, total):
         name = f"fold{number}"
         fold = dataclasses.replace(config, name=f"{config.name}_{name}", fold=number)
         there = (folder / name / "config.json").exists()
@@ -117,27 +126,12 @@ def _train(config: configs.TrainConfig, places: Places) -> None:
         run.steps(data)  # a fold that cannot be trained stops us before the first is
     for run in runs:
         console.print(f"Fold {run.config.fold} of {total}", highlight=False)
-        _train_one(run, data, console)
-    predictions = scoring.Predictions.join(
-        [scoring.Predictions.read(run.folder / "predictions.parquet") for run in runs]
-    )
-    scores = scoring.scores(predictions)
-    scores.show()
-    evaluate.publish(scores, predictions, folder)
+        _train_one(run, data, console, places.distribute)
+    evaluate.pool([run.folder for run in runs], folder)
     console.print(f"All folds together: {folder}", highlight=False, soft_wrap=True)
 
 
-def _numbers(text: str, total: int) -> list[int]:
-    """Reads `all` or `1,3`; ValueError for a fold that does not exist."""
-    if text == "all":
-        return list(range(1, total + 1))
-    words = [word.strip() for word in text.split(",")]
-    if not all(word.isdecimal() and 1 <= int(word) <= total for word in words):
-        raise ValueError(f"`--folds` must be all, or numbers from 1 to {total}. Received: {text}.")
-    return sorted({int(word) for word in words})
-
-
-def _train_one(run: Run, data: PreparedSet, console: Console) -> None:
+def _train_one(run: Run, data: PreparedSet, console: Console, distribute: bool) -> None:
     """Trains a run to its end, with a progress bar, and shows its scores."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -159,7 +153,12 @@ def _train_one(run: Run, data: PreparedSet, console: Console) -> None:
             progress.update(bar, completed=epoch * steps + batch, epoch=epoch + 1, loss=loss)
 
         try:
-            run.train(data, on_batch, lambda line: progress.console.print(line, highlight=False))
+            run.train(
+                data,
+                on_batch,
+                lambda line: progress.console.print(line, highlight=False),
+                distribute=distribute,
+            )
         except KeyboardInterrupt:
             progress.stop()
             console.print(

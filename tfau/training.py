@@ -1,16 +1,18 @@
 """One training run: its folder, its epochs, its report.
 
-A run folder holds `config.json`, `provenance.json` (which data), `metrics.jsonl` (a line per
-epoch), `last.keras` (weights and optimiser after the last complete epoch), `model.keras` (the best
-epoch on the validation people), and at the end `calibration.npz` (what the exporter calibrates and
-verifies with), `predictions.parquet` with its tables and pictures, and `report.md`.
+A run folder holds `config.json`, `provenance.json` (which data), what `tfau.journal` tells of each
+epoch, `last.keras` (network, optimiser and history after the last complete epoch), the one before
+it, `model.keras` (the best epoch on the validation people), and at the end `calibration.npz` (what
+the exporter calibrates and verifies with), `predictions.parquet` with its tables and pictures, and
+`report.md`.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,22 +23,28 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from tfau import evaluate, plots, protocols, scoring
+from tfau import checkpoints, engine, evaluate, plots, protocols, scoring
 from tfau.configs import TrainConfig
 from tfau.core.action_units import AUSet
-from tfau.core.agreement import auc, f1, score
+from tfau.core.agreement import auc, f1, mae, score
 from tfau.core.files import whole_file
 from tfau.core.heatmaps import HeatmapCodec
 from tfau.data.augmentation import Augmentation
 from tfau.data.pipeline import PreparedSet, balance
-from tfau.models import backbones, networks
+from tfau.data.segments import Segments
+from tfau.engine import Trainer
+from tfau.journal import Journal
+from tfau.models import networks
 
 CALIBRATION_CROPS = 256
 VERIFICATION_CROPS = 512
-BATCH_LABELS = ("points", "presence")
-"""What `PreparedSet.batches` tells of each crop."""
+PANEL_CROPS = 6
 CHOSEN_BY = {"intensity": ("ICC", "MAE"), "presence": ("F1", "AUC")}
 """Of what a network estimates: the score that chooses the epoch, and another that is shown."""
+
+
+_Lessons = tuple[int, str, Callable[[int], tf.data.Dataset]]
+"""How many, of what, and what streams them in batches, by a seed."""
 
 
 @dataclass(frozen=True)
@@ -55,14 +63,7 @@ class Run:
     def check(config: TrainConfig) -> None:
         """Checks what can be checked of a config without data; ValueError if something is off."""
         config.check()
-        backbones.named(config.backbone)
-        networks.check(config.network, config)
-        wanted = set(networks.NETWORKS[config.network].learns.values())
-        if missing := sorted(wanted - set(BATCH_LABELS)):
-            raise ValueError(
-                f"The network {config.network!r} cannot be trained here yet: it learns from "
-                f"{missing[0]} labels, which batches do not carry."
-            )
+        engine.check(config)
         protocols.check(config.protocol)
 
     @classmethod
@@ -102,7 +103,7 @@ class Run:
     @property
     def network(self) -> networks.Network:
         """What there is to know of the kind of network."""
-        return networks.NETWORKS[self.config.network]
+        return networks.row(self.config)
 
     @cached_property
     def codec(self) -> HeatmapCodec:
@@ -136,7 +137,15 @@ class Run:
         Raises:
             ValueError: If the data set does not fit the protocol of the config.
         """
-        return protocols.fold_of(folds_of(self.config, data), self.config.fold)
+        fold = protocols.fold_of(folds_of(self.config, data), self.config.fold)
+        if not self.config.overfit:
+            return fold
+        train = np.flatnonzero(fold.train)
+        few = np.zeros_like(fold.train)
+        count = min(self.config.overfit, len(train))
+        few[train[np.linspace(0, len(train) - 1, count).astype(int)]] = True
+        note = f"{few.sum()} crops, learnt by heart: training, validation and test are the same"
+        return dataclasses.replace(fold, train=few, validation=few, test=few, note=note)
 
     def facts(self, data: PreparedSet) -> dict[str, str]:
         """Says of predictions what one must know to compare them."""
@@ -152,16 +161,24 @@ class Run:
 
     def model(self, name: str = "model.keras") -> keras.Model:
         """Loads a checkpoint; ValueError if it is missing or damaged."""
-        path = self.folder / name
-        if not path.is_file():
-            raise ValueError(f"{self.folder} has no {name}: no epoch was completed there.")
-        try:
-            return keras.saving.load_model(path)
-        except (OSError, KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{path} cannot be read: {error}.") from None
+        return checkpoints.load(self.folder / name)[0]
+
+    @cached_property
+    def journal(self) -> Journal:
+        """Tells of each epoch."""
+        return Journal(self.folder)
+
+    def history(self) -> checkpoints.History:
+        """Returns what was measured in each complete epoch."""
+        return self.journal.rows()
 
     def train(
-        self, data: PreparedSet, on_batch: Callable[[int, float], None], log: Callable[[str], None]
+        self,
+        data: PreparedSet,
+        on_batch: Callable[[int, float], None],
+        log: Callable[[str], None],
+        *,
+        distribute: bool = False,
     ) -> None:
         """Trains to the last epoch of the config, from wherever the folder stands.
 
@@ -173,67 +190,71 @@ class Run:
             data: The prepared set.
             on_batch: Called with the number of batches done in this epoch and the mean loss.
             log: Called with a line of text after each epoch.
+            distribute: Share each batch between all devices.
+
+        Raises:
+            ValueError: If the loss is no number any more, or a batch does not fit into the memory;
+                the sentence says what to do. What was saved before stays.
         """
         config = self.config
         self.check_version(data)
         self.aus.points_of(data.aus)  # before anything is written: the set must know our units
-        fold, rows, steps = self.fold(data), self._training_rows(data), self.steps(data)
-        keras.utils.set_random_seed(config.seed)
-        tf.config.experimental.enable_tensor_float_32_execution(False)  # float32 on any GPU
-        resumed = (self.folder / "last.keras").exists()
-        model = self.model("last.keras") if resumed else self._build(steps)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._write("config.json", config.to_json())
-        provenance = {
-            "dataset": data.name,
-            "description": data.description,
-            "licence": data.licence,
-            "trained_with": {"keras": keras.__version__, "tensorflow": tf.__version__},
-        }
-        self._write("provenance.json", json.dumps(provenance, indent=1) + "\n")
-        learns, shown = self.network.learns, CHOSEN_BY[self.network.estimates]
-        done = int(model.optimizer.iterations.numpy()) // steps
-        history = self.history()[:done]
+        fold, batches = self.fold(data), self._batches(data)
+        trainer = Trainer(
+            config, self.aus, self.steps(data), self._unit_weights(data), distribute=distribute
+        )
+        history = trainer.resume(self.folder / "last.keras", log)
+        self._describe(data)
+        if history != self.history():  # stopped between two files, or an older checkpoint
+            self.journal.write(history)
+        panel = self._panel(data)
 
-        for epoch in range(done + 1, config.epochs + 1):
-            started = time.monotonic()
-            for number, generator in enumerate(_generators(model)):
-                generator.state.assign([config.seed * 100_003 + epoch, number * 1_000_000])
-            batches = data.batches(
-                rows,
-                self.aus,
-                config.crop_size,
-                config.batch_size,
-                augmentation=Augmentation(),
-                seed=config.seed * 100_003 + epoch,
-            )
-            fit = model.fit(
-                batches.map(
-                    lambda image, label: (
-                        image,
-                        {output: label[name] for output, name in learns.items()},
-                    )
-                ),
-                shuffle=False,  # the batches come shuffled
-                verbose=0,
-                callbacks=[_OnBatch(on_batch)],
-            )
-            row = {"epoch": epoch, "loss": fit.history["loss"][0]}
+        while len(history) < config.epochs and not self._is_hopeless(history):
+            started, epoch = time.monotonic(), len(history) + 1
+            seed = config.seed * 100_003 + epoch
+            loss = trainer.epoch(batches(seed), seed, on_batch)
+            row: dict[str, Any] = {"epoch": epoch, "loss": loss}
             if fold.validation.any():
-                seen = evaluate.predict(model, data, fold.validation, self.aus, self.codec)
+                seen = evaluate.predict(trainer.kept, data, fold.validation, self.aus, self.codec)
                 row |= self._scores(seen)
+            picture = panel(trainer.kept)
+            row["seconds"] = time.monotonic() - started
             history.append(row)
-            # Where nobody can be scored (NaN) or nobody is asked, the last epoch is the best.
-            merit = [np.nan_to_num(earlier.get(shown[0], 0.0)) for earlier in history]
-            if merit[-1] == max(merit):
-                self._save(model, "model.keras")
-            self._write("metrics.jsonl", "".join(json.dumps(row) + "\n" for row in history))
-            self._save(model, "last.keras")  # last: only now the epoch is done
+            if self._best(history) == epoch:
+                checkpoints.save(trainer.kept, self.folder / "model.keras", history)
+            trainer.save(self.folder / "last.keras", history)  # only now the epoch is done
+            self.journal.write(history)
+            self.journal.show(history[-1], picture)
+            shown = CHOSEN_BY[self.network.estimates]
             scores = "".join(f"  validation {k} {row[k]:.3f}" for k in shown if k in row)
-            log(
-                f"epoch {epoch}/{config.epochs}  loss {row['loss']:.4f}{scores}  "
-                f"{time.monotonic() - started:.0f} s"
-            )
+            log(f"epoch {epoch}/{config.epochs}  loss {loss:.4f}{scores}  {row['seconds']:.0f} s")
+        if len(history) < config.epochs:
+            log(f"No better epoch than {self._best(history)} in {config.patience}: stopped early.")
+
+    def rehearse(self, data: PreparedSet) -> str:
+        """Does one step of training and writes nothing.
+
+        Returns:
+            What would be trained on what, and how long an epoch would take.
+        """
+        config, fold, steps = self.config, self.fold(data), self.steps(data)
+        size, things, _ = self._lessons(data)
+        self.aus.points_of(data.aus)
+        model = Trainer(config, self.aus, steps, self._unit_weights(data)).model
+        times = []
+        for images, labels in self._batches(data)(config.seed).take(4).as_numpy_iterator():
+            started = time.monotonic()
+            loss = float(np.ravel(model.train_on_batch(images, labels))[0])
+            times.append(time.monotonic() - started)
+        outputs = ", ".join(f"{name} {value.shape[1:]}" for name, value in model.output.items())
+        return (
+            f"{config.network} on {config.backbone}: {model.count_params():,} parameters, "
+            f"{config.crop_size} px -> {outputs}\n"
+            f"{fold.name}: {size} {things} to train, {fold.validation.sum()} to choose "
+            f"the epoch, {fold.test.sum()} to test\n"
+            f"{config.epochs} epochs of {steps} batches of {config.batch_size}, about "
+            f"{min(times) * steps:.0f} s each; loss of the first batches {loss:.4f}"
+        )
 
     def finish(self, data: PreparedSet) -> scoring.Scores:
         """Scores the chosen epoch on the test people and writes the report."""
@@ -277,7 +298,7 @@ class Run:
         if self.network.estimates == "intensity":
             return score(self.aus, seen.intensity_true, seen.intensity)["mean"]
         means = {}
-        for name, metric in (("F1", f1), ("AUC", auc)):
+        for name, metric in (("F1", f1), ("AUC", auc), ("MAE", mae)):
             values = metric(seen.presence_true, seen.presence)
             known = values[np.isfinite(values)]  # of units that these people show
             if len(known):
@@ -286,18 +307,23 @@ class Run:
 
     def steps(self, data: PreparedSet) -> int:
         """Returns the steps of an epoch."""
-        crops = int(self._training_rows(data).sum())
-        steps = crops // self.config.batch_size
+        size, things, _ = self._lessons(data)
+        together = self.config.accumulate
+        steps = size // (self.config.batch_size * together) * together
         if steps < 1:
+            name = "batch_size" if together == 1 else "batch_size * accumulate"
             raise ValueError(
-                f"`batch_size` must be at most {crops}, the size of the training split. "
-                f"Received: {self.config.batch_size}."
+                f"`{name}` must be at most {size}, the number of {things} to train with. "
+                f"Received: {self.config.batch_size * together}."
             )
         return steps
 
     def _training_rows(self, data: PreparedSet) -> npt.NDArray[Any]:
         """Says how often each example is seen in an epoch, (N,)."""
         train = self.fold(data).train
+        if self.config.overfit:  # again and again, so that an epoch is as long as it was
+            whole = protocols.fold_of(folds_of(self.config, data), self.config.fold).train
+            return train * max(int(whole.sum() // train.sum()), 1)
         if not self.config.balance:
             return train
         columns = [data.aus.index(number) for number in self.aus.numbers]
@@ -305,41 +331,95 @@ class Run:
             data.labels, train, self.config.balance, seed=self.config.seed, columns=columns
         )
 
-    def history(self) -> list[dict[str, float]]:
-        """Reads `metrics.jsonl`."""
-        path = self.folder / "metrics.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    def _unit_weights(self, data: PreparedSet) -> npt.NDArray[np.floating[Any]] | None:
+        """Weighs rare units up, (A,) of mean 1."""
+        if not self.config.unit_balance:
+            return None
+        labels, train = data.labels, self.fold(data).train
+        columns = [data.aus.index(number) for number in self.aus.numbers]
+        active = (labels.presence == 1) | (labels.intensity >= 1)
+        share = active[train][:, columns].mean(axis=0)
+        weights = np.maximum(share, 1 / train.sum()) ** -self.config.unit_balance
+        return np.asarray(weights / weights.mean())
 
-    def _build(self, steps: int) -> keras.Model:
-        config = self.config
-        options: dict[str, Any] = {"weights": config.weights} if config.weights else {}
-        try:
-            backbone = backbones.named(config.backbone)(config.crop_size, **options)
-        except Exception as error:  # what Keras raises when a download fails
-            if not config.weights:
-                raise
-            raise ValueError(
-                f"`--backbone {config.backbone}` cannot be built with --weights "
-                f"{config.weights}: {error}"
-            ) from None
-        model = self.network.build(backbone, self.aus, config)
-        rate = keras.optimizers.schedules.CosineDecay(
-            0.0,
-            decay_steps=steps * max(config.epochs - 1, 1),
-            warmup_target=config.learning_rate,
-            warmup_steps=steps,
+    def _lessons(self, data: PreparedSet) -> _Lessons:
+        """Says what an epoch teaches: the training crops, or the segments between keyframes."""
+        config, augmentation = self.config, Augmentation() if self.config.augment else None
+        if config.segment:
+            segments = Segments(data, self.fold(data).train, self.aus, config.segment)
+            return (
+                len(segments),
+                "segments",
+                lambda seed: segments.batches(
+                    config.crop_size, config.batch_size, augmentation=augmentation, seed=seed
+                ),
+            )
+        rows = self._training_rows(data)
+        return (
+            int(rows.sum()),
+            "crops",
+            lambda seed: data.batches(
+                rows,
+                self.aus,
+                config.crop_size,
+                config.batch_size,
+                augmentation=None if config.overfit else augmentation,
+                seed=seed,
+            ),
         )
-        model.compile(
-            keras.optimizers.AdamW(rate, weight_decay=config.weight_decay, clipnorm=1.0),
-            loss=self.network.losses(self.aus, config),
-            # XLA makes training several times slower on a CPU.
-            jit_compile="auto" if tf.config.list_physical_devices("GPU") else False,
-        )
-        return model
 
-    def _save(self, model: keras.Model, name: str) -> None:
-        with whole_file(self.folder / name) as path:
-            model.save(path)
+    def _batches(self, data: PreparedSet) -> Callable[[int], tf.data.Dataset]:
+        """Makes what streams the batches of an epoch: images, and the label of each output."""
+        _, _, batches = self._lessons(data)
+        learns, steps = self.network.learns, self.steps(data)
+
+        def stream(seed: int) -> tf.data.Dataset:
+            return (
+                batches(seed)
+                .map(
+                    lambda image, label: (image, {out: label[name] for out, name in learns.items()})
+                )
+                .take(steps)
+            )
+
+        return stream
+
+    def _best(self, history: checkpoints.History) -> int:
+        """Returns the best epoch, the later of equals."""
+        # Where nobody can be scored (NaN) or nobody is asked, the last epoch is the best.
+        chosen_by = CHOSEN_BY[self.network.estimates][0]
+        merit = [float(np.nan_to_num(row.get(chosen_by, 0.0))) for row in history]
+        return len(merit) - int(np.argmax(merit[::-1]))
+
+    def _is_hopeless(self, history: checkpoints.History) -> bool:
+        """Says whether the patience of the config is at its end."""
+        patience = self.config.patience
+        return bool(history and patience and len(history) - self._best(history) >= patience)
+
+    def _panel(self, data: PreparedSet) -> Callable[[keras.Model], npt.NDArray[np.uint8] | None]:
+        """Makes what draws the maps of a few crops."""
+        if "heatmaps" not in self.network.learns:
+            return lambda _model: None
+        fold = self.fold(data)
+        rows = fold.validation if fold.validation.any() else fold.train
+        crops, points = data.sample(rows, self.aus, self.config.crop_size, PANEL_CROPS)
+        return lambda model: plots.panel(model, self.codec, crops, points)
+
+    def _describe(self, data: PreparedSet) -> None:
+        """Makes the folder, and says there what is trained on what."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._write("config.json", self.config.to_json())
+        provenance = {
+            "dataset": data.name,
+            "description": data.description,
+            "licence": data.licence,
+            "trained_with": {
+                "keras": keras.__version__,
+                "backend": keras.backend.backend(),
+                "tensorflow": tf.__version__,
+            },
+        }
+        self._write("provenance.json", json.dumps(provenance, indent=1) + "\n")
 
     def _write(self, name: str, text: str) -> None:
         with whole_file(self.folder / name) as path:
@@ -366,24 +446,3 @@ def _mean(intensity: npt.NDArray[np.float32], has: AUSet, wanted: AUSet) -> npt.
     """Returns the mean code of each wanted unit, NaN where there is none: (A,)."""
     columns = np.ma.masked_invalid(intensity[:, [has.index(n) for n in wanted.numbers]])
     return np.ma.filled(columns.mean(axis=0), np.nan).astype(np.float32)
-
-
-def _generators(model: keras.Model) -> Iterator[keras.random.SeedGenerator]:
-    """Finds what dropout layers draw from, wherever they are; their files do not remember it."""
-    for layer in model.layers:
-        if hasattr(layer, "layers"):
-            yield from _generators(layer)
-        elif hasattr(layer, "seed_generator"):
-            yield layer.seed_generator
-
-
-class _OnBatch(keras.callbacks.Callback):  # type: ignore[misc]
-    """Tells how far the epoch is."""
-
-    def __init__(self, report: Callable[[int, float], None]) -> None:
-        super().__init__()
-        self.report = report
-
-    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        """Passes the news on."""
-        self.report(batch + 1, (logs or {}).get("loss", float("nan")))

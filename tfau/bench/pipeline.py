@@ -1,21 +1,16 @@
-"""`python -m tfau.bench pipeline`: do crops come faster than the networks learn from them?
-
-Ends with status 1 where they do not, so that a script can ask.
-"""
+"""Do crops come faster than the networks learn from them?"""
 
 from __future__ import annotations
 
 import argparse
 import os
-import sys
 import time
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from tfau import configs
 from tfau.core.action_units import AUSet
-from tfau.core.errors import require_extra, run_cli
+from tfau.core.errors import require_extra
 from tfau.core.quiet import import_quietly
 
 if TYPE_CHECKING:
@@ -31,13 +26,8 @@ NETWORKS = {
 """The network that is trained on crops of each side, px."""
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Measures, prints a table, and says by the status whether all is well."""
-    parser = argparse.ArgumentParser(prog="python -m tfau.bench", description=__doc__)
-    commands = parser.add_subparsers(metavar="WHAT", required=True)
-    command = commands.add_parser(
-        "pipeline", help="crops a second that are read, decoded, resized, augmented and batched"
-    )
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Adds what can be chosen."""
     command.add_argument(
         "--sizes",
         type=int,
@@ -53,15 +43,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--at-least", type=float, default=3.0, help="ratio that must hold (default: %(default)s)"
     )
     command.add_argument("--data-dir", help="folder of prepared sets (default: TFDS's own)")
-    command.set_defaults(run=_pipeline)
-    args = parser.parse_args(argv)
-    require_extra("train", "tensorflow", "keras", "tensorflow_datasets", "matplotlib", "rich")
-    status: int = args.run(args)
-    return status
 
 
-def _pipeline(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:
     """Compares what the pipeline gives with what a training step takes, one after the other."""
+    require_extra("train", "tensorflow", "keras", "tensorflow_datasets", "matplotlib", "rich")
     import_quietly("tensorflow")
     import tfds_builders
     from tfau.data.pipeline import PreparedSet
@@ -115,9 +101,9 @@ def _reading(batches: tf.data.Dataset) -> Callable[[], int]:
 
 def _training(batches: tf.data.Dataset, config: configs.TrainConfig) -> Callable[[], int]:
     """Makes the step that learns from a batch, always the same one."""
-    from tfau.training import Run
+    from tfau.engine import Trainer
 
-    model = Run(Path(config.name), config)._build(steps=1000)
+    model = Trainer(config, AUSet(config.aus), steps=1000).model
     images, labels = next(iter(batches))
 
     def step() -> int:
@@ -125,7 +111,3 @@ def _training(batches: tf.data.Dataset, config: configs.TrainConfig) -> Callable
         return len(images)
 
     return step
-
-
-if __name__ == "__main__":
-    sys.exit(run_cli(main))

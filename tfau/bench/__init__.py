@@ -1,0 +1,1 @@
+"""How fast tfau is here, against what it must keep up with: `python -m tfau.bench`."""
