@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
     from tfau.classic.folder import ClassicModel
     from tfau.data.pipeline import PreparedSet
-    from tfau.scoring import Predictions, Scores
+    from tfau.predictions import Predictions
+    from tfau.scoring import Scores
     from tfau.training import Run
 
 
@@ -97,7 +98,7 @@ def beside_truth(
     Returns:
         Both, example by example; NaN where something is not said, or the data set has no such unit.
     """
-    from tfau.scoring import Predictions
+    from tfau.predictions import Predictions
 
     labels, count = data.labels, int(rows.sum())
     nothing = np.full((count, len(aus)), np.nan, np.float32)
@@ -164,7 +165,7 @@ def pool(folders: Sequence[Path], out: Path) -> Scores:
         out: Folder for the results.
     """
     from tfau import scoring
-    from tfau.scoring import Predictions
+    from tfau.predictions import Predictions
 
     predictions = Predictions.join(
         [Predictions.read(folder / "predictions.parquet") for folder in folders]
@@ -209,7 +210,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise ValueError(f"`--resamples` must be at least 1. Received: {args.resamples}.")
     require_extra("train", "tensorflow", "keras", "tensorflow_datasets", "rich", "pyarrow")
     from tfau import scoring
-    from tfau.scoring import Predictions
+    from tfau.predictions import Predictions
 
     part = args.split or ("all" if args.dataset else "test")
     parts = []

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     import keras
     from matplotlib.axes import Axes
 
-    from tfau.scoring import Predictions, Scores
+    from tfau.predictions import Predictions
+    from tfau.scoring import Scores
 
 
 def curves(history: list[dict[str, float]]) -> Figure:

@@ -24,7 +24,8 @@ from typing import Any, NamedTuple
 from tfau.configs import TrainConfig
 from tfau.core.errors import require_extra, run_cli
 from tfau.core.files import whole_file
-from tfau.scoring import _OURS, _csv, _exact, _Grid, _rounded
+from tfau.scoring import OURS
+from tfau.tables import Grid, csv_text, exact, rounded
 
 _TESTED = {"Intensity": ("ICC", "MAE"), "Presence": ("F1",)}  # the first table that a run has
 _CHOSEN_BY = ("ICC", "F1")
@@ -57,10 +58,10 @@ class Score(NamedTuple):
 
     def __str__(self) -> str:
         if not math.isnan(self.deviation):
-            return f"{_rounded(self.value, 3)} ± {_rounded(self.deviation, 3)}"
+            return f"{rounded(self.value, 3)} ± {rounded(self.deviation, 3)}"
         if not math.isnan(self.low):
-            return f"{_rounded(self.value, 3)} [{_rounded(self.low, 3)}, {_rounded(self.high, 3)}]"
-        return _rounded(self.value, 3)
+            return f"{rounded(self.value, 3)} [{rounded(self.low, 3)}, {rounded(self.high, 3)}]"
+        return rounded(self.value, 3)
 
 
 @dataclass(frozen=True)
@@ -202,7 +203,7 @@ def _tested(path: Path) -> dict[str, Score]:
         rows = [row for row in csv.DictReader(file) if row.get("AU") == "mean"]
     for table, kinds in _TESTED.items():
         for row in rows:
-            if (row.get("table"), row.get("source"), row.get("group")) == (table, _OURS, ""):
+            if (row.get("table"), row.get("source"), row.get("group")) == (table, OURS, ""):
                 ends = ("", "_low", "_high")
                 found = {kind: Score(*(_number(row.get(kind + e)) for e in ends)) for kind in kinds}
                 return {kind: score for kind, score in found.items() if score.value == score.value}
@@ -239,7 +240,7 @@ def differing(runs: Sequence[Result]) -> list[str]:
     ]
 
 
-def grid(runs: Sequence[Result]) -> _Grid:
+def grid(runs: Sequence[Result]) -> Grid:
     """Sets runs side by side for people."""
     settings = differing(runs)
     kinds = [kind for kind in _SHOWN if any(kind in run.scores for run in runs)]
@@ -252,7 +253,7 @@ def grid(runs: Sequence[Result]) -> _Grid:
         rows.append(row + [_word(run.settings[name]) or "-" for name in settings])
     seen = {*rows[0], *"".join(cell for row in rows[1:] for cell in row)}  # headers, characters
     notes = (sentence for mark, sentence in _NOTES.items() if mark in seen)
-    return _Grid("Runs", rows, tuple(notes), rules=())
+    return Grid("Runs", rows, tuple(notes), rules=())
 
 
 def table(runs: Sequence[Result]) -> str:
@@ -264,10 +265,10 @@ def table(runs: Sequence[Result]) -> str:
         for kind, score in run.scores.items():
             for end, value in score._asdict().items():
                 if value == value:
-                    record[kind if end == "value" else f"{kind}_{end}"] = _exact(value)
-        record |= {"seconds": _exact(run.seconds)}
+                    record[kind if end == "value" else f"{kind}_{end}"] = exact(value)
+        record |= {"seconds": exact(run.seconds)}
         records.append(record | {name: _word(run.settings[name]) for name in differing(runs)})
-    return _csv(records)
+    return csv_text(records)
 
 
 def _word(value: object) -> str:

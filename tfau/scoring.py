@@ -1,226 +1,25 @@
-"""Predictions in a file, and what they are worth: tables of agreement, with intervals.
-
-A file of predictions holds truth and estimate of every frame, so that every table and picture can
-be made again without the network, the pictures and TensorFlow.
-"""
+"""What predictions are worth: tables of agreement, with intervals, beside what was published."""
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
-import json
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from tfau.core.action_units import INTENSITY_MAX, AUSet
+from tfau.core.action_units import INTENSITY_MAX
 from tfau.core.agreement import PRESENCE_METRICS, Interval, bootstrap, mae, mse
 from tfau.core.examples import EMOTIONS
-from tfau.core.files import whole_file
+from tfau.predictions import Predictions
 from tfau.protocols import MARKS, Published, Strings, base_name, persons, published
+from tfau.tables import UNKNOWN, Grid, csv_text, exact, rounded
 
 Floats = npt.NDArray[np.floating[Any]]
 
-_WORDS = ("dataset", "subject", "sequence", "group", "fold")
-_VALUES = ("intensity_true", "intensity", "presence_true", "presence")
-_FEELINGS = ("emotion_true", "emotion")
-_COLUMNS = (*_WORDS, "frame", *_VALUES, *_FEELINGS)
-_KEY = b"tfau.predictions"  # of the metadata of the Parquet file
-_OURS, _UNKNOWN = "these predictions", "-"
-_LABEL = 30  # widest label in a terminal, characters
-
-
-@dataclass(frozen=True, eq=False)
-class Predictions:
-    """Holds what is true and what a network says, for N frames and A units.
-
-    Args:
-        aus: The units, in column order.
-        dataset: (N,) full name of the data set of each frame.
-        subject: (N,) who is seen.
-        sequence: (N,) recording.
-        group: (N,) kind of person; empty if unknown.
-        fold: (N,) fold that tests the frame.
-        frame: (N,) number of the frame in the sequence.
-        intensity_true: (N, A) codes 0-5, NaN where not coded.
-        presence_true: (N, A) codes 1 and 0, NaN where not coded.
-        intensity: (N, A) estimates 0-5; NaN where no face was found. A unit that is NaN everywhere
-            is not estimated.
-        presence: (N, A) estimated probabilities, likewise.
-        emotion_true: (N, 7) 1 at one of `EMOTIONS` and 0 at the others, NaN where none of them is
-            coded. Left out: coded nowhere.
-        emotion: (N, 7) estimated probabilities, likewise.
-        facts: What else one must know: `protocol`; `folds_total`, or `folds_done`, e.g. `3 of 3`;
-            `presence_from`, the intensity from which a unit counts as present in the truth, empty
-            if that was coded as such; `note`. Others are kept and not looked at.
-
-    Raises:
-        ValueError: If shapes do not agree.
-    """
-
-    aus: AUSet
-    dataset: Strings
-    subject: Strings
-    sequence: Strings
-    group: Strings
-    fold: Strings
-    frame: npt.NDArray[np.integer[Any]]
-    intensity_true: Floats
-    presence_true: Floats
-    intensity: Floats
-    presence: Floats
-    emotion_true: Floats = field(default_factory=lambda: np.zeros((0, 0), np.float32))
-    emotion: Floats = field(default_factory=lambda: np.zeros((0, 0), np.float32))
-    facts: dict[str, str] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        rows = (len(self.frame),)
-        for name in _FEELINGS:
-            if not getattr(self, name).size:
-                nothing = np.full((*rows, len(EMOTIONS)), np.nan, np.float32)
-                object.__setattr__(self, name, nothing)
-        widths = dict.fromkeys(_VALUES, (len(self.aus),))
-        widths |= dict.fromkeys(_FEELINGS, (len(EMOTIONS),))
-        for name in _COLUMNS:
-            expected = rows + widths.get(name, ())
-            shape = getattr(self, name).shape
-            if shape != expected:
-                raise ValueError(f"`{name}` must have the shape {expected}. Received: {shape}.")
-
-    def __len__(self) -> int:
-        return len(self.frame)
-
-    def take(self, rows: npt.NDArray[Any]) -> Predictions:
-        """Returns the rows of a mask or of indices."""
-        columns = {name: getattr(self, name)[rows] for name in _COLUMNS}
-        return dataclasses.replace(self, **columns)
-
-    @property
-    def folds(self) -> tuple[int, int | None]:
-        """Number of folds that are in here, and number that there are, if that is known."""
-        total = self.facts.get("folds_total") or self.facts.get("folds_done", "")
-        number = re.search(r"(\d+)\s*$", total)
-        return len(np.unique(self.fold)), int(number[1]) if number else None
-
-    @classmethod
-    def join(cls, parts: Sequence[Predictions]) -> Predictions:
-        """Pools predictions, e.g. those of the folds of a protocol.
-
-        Args:
-            parts: At least one. A fact on which they differ keeps all its values, comma between.
-
-        Raises:
-            ValueError: If there is none, their units differ, or a frame is in two of them.
-        """
-        if not parts:
-            raise ValueError("There are no predictions to join.")
-        if len({part.aus for part in parts}) > 1:
-            units = " and ".join(sorted({" ".join(part.aus.names) for part in parts}))
-            raise ValueError(f"Predictions must be of the same units. Received: {units}.")
-        seen: set[tuple[str, ...]] = set()
-        for part in parts:
-            names = (part.dataset, part.subject, part.sequence, part.frame.astype(np.str_))
-            frames = set(zip(*(column.tolist() for column in names), strict=True))
-            if double := min(seen & frames, default=None):
-                raise ValueError(f"Two of the predictions are of the frame {' '.join(double)}.")
-            seen |= frames
-        facts: dict[str, str] = {}
-        for name in dict.fromkeys(name for part in parts for name in part.facts):
-            values = dict.fromkeys(part.facts.get(name, "") for part in parts)
-            facts[name] = ", ".join(value for value in values if value)
-        columns = {
-            name: np.concatenate([getattr(part, name) for part in parts]) for name in _COLUMNS
-        }
-        totals = {part.folds[1] for part in parts}
-        joined = cls(parts[0].aus, **columns, facts=facts)
-        if len(totals) == 1 and None not in totals:
-            facts["folds_done"] = f"{joined.folds[0]} of {totals.pop()}"
-        return joined
-
-    @classmethod
-    def average(cls, parts: Sequence[Predictions]) -> Predictions:
-        """Averages what several networks say of the same frames.
-
-        Args:
-            parts: At least one; all of the same frames in the same order, and of the same units.
-
-        Raises:
-            ValueError: If there is none, or their units or frames differ.
-        """
-        if not parts:
-            raise ValueError("There are no predictions to average.")
-        first = parts[0]
-        for part in parts[1:]:
-            same = part.aus == first.aus and all(
-                np.array_equal(getattr(part, name), getattr(first, name))
-                for name in ("dataset", "subject", "sequence", "frame")
-            )
-            if not same:
-                raise ValueError("Predictions must be of the same units and frames to be averaged.")
-        notes = [part.facts.get("note", "") for part in parts]
-        notes += [f"mean of {len(parts)} networks"] if len(parts) > 1 else []
-        note = ", ".join(dict.fromkeys(filter(None, notes)))
-        means: dict[str, Any] = {
-            name: np.mean([getattr(part, name) for part in parts], axis=0, dtype=np.float32)
-            for name in ("intensity", "presence", "emotion")
-        }
-        return dataclasses.replace(first, **means, facts=first.facts | {"note": note})
-
-    def write(self, path: Path) -> None:
-        """Writes a Parquet file: columns such as `AU06_intensity_true`, and facts as metadata.
-
-        What is NaN becomes null, which every reader of Parquet knows for "not there".
-        """
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        columns = {name: pa.array(getattr(self, name).tolist(), pa.string()) for name in _WORDS}
-        columns["frame"] = pa.array(np.asarray(self.frame, np.int64))
-        feelings = () if np.isnan(self.emotion).all() else _FEELINGS
-        for names, values_of in ((self.aus.names, _VALUES), (EMOTIONS, feelings)):
-            for a, who in enumerate(names):
-                for name in values_of:
-                    values = np.asarray(getattr(self, name)[:, a], np.float32)
-                    columns[f"{who}_{name}"] = pa.array(values, mask=np.isnan(values))
-        head = {"action_units": list(self.aus.numbers), "facts": self.facts}
-        table = pa.table(columns).replace_schema_metadata({_KEY: json.dumps(head)})
-        with whole_file(path) as unfinished:
-            pq.write_table(table, unfinished, compression="zstd")
-
-    @classmethod
-    def read(cls, path: Path) -> Predictions:
-        """Reads what `write` wrote.
-
-        Raises:
-            ValueError: If there is no such file, or it is not one of ours.
-        """
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        if not path.is_file():
-            raise ValueError(f"There is no file {path}.")
-        try:
-            table = pq.read_table(path)
-            head = json.loads(table.schema.metadata[_KEY])
-            aus = AUSet(head["action_units"])
-            columns: dict[str, Any] = {
-                name: np.array(table[name].to_pylist(), np.str_) for name in _WORDS
-            }
-            columns["frame"] = table["frame"].to_numpy()
-            has_feelings = f"{EMOTIONS[0]}_emotion" in table.column_names
-            for names, values_of in ((aus.names, _VALUES), (EMOTIONS, _FEELINGS * has_feelings)):
-                for name in values_of:
-                    values = [table[f"{who}_{name}"].to_numpy() for who in names]
-                    columns[name] = np.stack(values, axis=1).astype(np.float32)
-            return cls(aus, **columns, facts=dict(head["facts"]))
-        except (OSError, KeyError, TypeError, ValueError, pa.ArrowException):
-            raise ValueError(f"{path} is not a file of predictions that tfau wrote.") from None
+OURS = "these predictions"
 
 
 @dataclass(frozen=True, eq=False)
@@ -269,31 +68,31 @@ class ScoreTable:
 
     def csv(self) -> str:
         """Writes CSV, intervals in columns of their own; an empty cell is not known."""
-        return _csv(self.records())
+        return csv_text(self.records())
 
     def records(self) -> list[dict[str, str]]:
         """Returns the rows of the CSV: ours, then those of each paper in the same columns."""
         rows = []
         for row, unit in enumerate((*self.units, "mean")):
-            record = {"table": self.title, "group": self.group, "source": _OURS, self.of: unit}
+            record = {"table": self.title, "group": self.group, "source": OURS, self.of: unit}
             if row < len(self.units):
                 record |= {"coded": str(self.coded[row]), "positive": str(self.positive[row])}
                 record |= {"threshold": self.threshold[row]} if self.threshold else {}
             for name, interval in self.metrics.items():
-                record[name] = _exact(interval.value[row])
-                record[f"{name}_low"] = _exact(interval.low[row])
-                record[f"{name}_high"] = _exact(interval.high[row])
+                record[name] = exact(interval.value[row])
+                record[f"{name}_low"] = exact(interval.low[row])
+                record[f"{name}_high"] = exact(interval.high[row])
             for name, values in self.constant.items():
-                record[f"{name}_constant"] = _exact(values[row])
+                record[f"{name}_constant"] = exact(values[row])
             rows.append(record)
         for paper in self.published:
             source = {"table": self.title, "group": "", "source": _cite(paper)}
             remark = {"mark": paper.mark, "remark": paper.note}
             for unit, value in _by_name(paper).items():
-                rows.append({**source, "AU": unit, paper.metric: _exact(value), **remark})
+                rows.append({**source, "AU": unit, paper.metric: exact(value), **remark})
         return rows
 
-    def _grids(self, *, counts: bool = True) -> Iterator[_Grid]:
+    def _grids(self, *, counts: bool = True) -> Iterator[Grid]:
         title = self.title + (f", {self.group}" if self.group else "")
         header = [self.of, *(["coded", "positive"] if counts else []), *self.metrics]
         header += [f"{name} const." for name in self.constant]
@@ -303,13 +102,13 @@ class ScoreTable:
             cells = [str(self.coded[row]), str(self.positive[row])] if known else ["", ""]
             cells = cells if counts else []
             cells += [_with_interval(interval, row) for interval in self.metrics.values()]
-            cells += [_rounded(values[row]) for values in self.constant.values()]
+            cells += [rounded(values[row]) for values in self.constant.values()]
             rows.append([unit, *cells])
-        yield _Grid(title, rows, self.notes, rules=(len(self.units) + 1,))
+        yield Grid(title, rows, self.notes, rules=(len(self.units) + 1,))
         if self.published:
             yield self._comparison()
 
-    def _comparison(self) -> _Grid:
+    def _comparison(self) -> Grid:
         """Sets published values below ours, a row for each paper, as papers do."""
         known = {unit for paper in self.published for unit in _by_name(paper)}
         units = [unit for unit in (*self.units, "mean") if unit in known]
@@ -320,21 +119,21 @@ class ScoreTable:
             rules.append(len(rows))
             ours, decimals = self.metrics[metric], 3 if metric == "F1" else 2
             index = [self.units.index(unit) for unit in units if unit != "mean"]
-            cells = [_rounded(ours.value[row], decimals) for row in index]
+            cells = [rounded(ours.value[row], decimals) for row in index]
             cells += [_with_interval(ours, -1, decimals)] * ("mean" in units)
-            rows.append([metric, _OURS, *cells])
+            rows.append([metric, OURS, *cells])
             for paper in self.published:
                 if paper.metric == metric:
                     signs = [paper.mark, *letters.get(paper.note, "")]
                     values = _by_name(paper)
-                    cells = [_rounded(values.get(unit), decimals) for unit in units]
+                    cells = [rounded(values.get(unit), decimals) for unit in units]
                     rows.append([metric, f"{_cite(paper)} [{', '.join(signs)}]", *cells])
         marks = {paper.mark for paper in self.published}
         notes = [f"{mark}: {text}." for mark, text in MARKS.items() if mark in marks]
         notes += [f"{letter}: {remark}." for remark, letter in letters.items()]
         notes.append("Papers may average folds, which are pooled here, and crop faces otherwise.")
         title = f"{self.title}, beside what was published on the same protocol"
-        return _Grid(title, rows, tuple(notes), rules=tuple(rules), words=2)
+        return Grid(title, rows, tuple(notes), rules=tuple(rules), words=2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -386,7 +185,7 @@ class Scores:
 
     def csv(self) -> str:
         """Writes all tables as one CSV; the first columns say which table a row is of."""
-        return _csv([record for table in self.tables for record in table.records()])
+        return csv_text([record for table in self.tables for record in table.records()])
 
 
 def scores(
@@ -604,7 +403,7 @@ def _emotion(
             _facts(predictions),
             f"Faces that show one of the emotions: {len(truth)}; no other counts.",
             f"Accuracy: {_with_interval(accuracy, 0)}.",
-            f"Accuracy of always {EMOTIONS[common]}: {_rounded(truth[:, common].mean())}.",
+            f"Accuracy of always {EMOTIONS[common]}: {rounded(truth[:, common].mean())}.",
             f"Mistaken: {', '.join(words) or 'none'}.",
         ),
         group=group,
@@ -654,108 +453,6 @@ def _published(
     )
 
 
-@dataclass(frozen=True)
-class _Grid:
-    """A table of text.
-
-    Args:
-        title: Its title.
-        rows: Header first.
-        notes: Sentences below it.
-        rules: Rows above which a line is drawn, besides that below the header.
-        words: Number of columns, from the left, that are words; the others are numbers.
-    """
-
-    title: str
-    rows: list[list[str]]
-    notes: tuple[str, ...]
-    rules: tuple[int, ...]
-    words: int = 1
-
-    def show(self) -> None:
-        from rich import box
-        from rich.console import Console
-        from rich.table import Table
-        from rich.text import Text
-
-        console = Console()
-        for part in self._parts(console.width - 2):
-            grid = Table(title=Text(self.title, "bold"), title_justify="left", box=box.HORIZONTALS)
-            for column in part:
-                if column < self.words:
-                    grid.add_column(self.rows[0][column], max_width=_LABEL)
-                else:
-                    grid.add_column(self.rows[0][column], justify="right", no_wrap=True)
-            for n, row in enumerate(self.rows[1:], start=2):
-                cells = (Text(row[column]) for column in part)
-                grid.add_row(*cells, end_section=n in self.rules)
-            console.print(grid)
-        console.print(Text("\n".join(self.notes), "dim"))
-        console.print()
-
-    def _parts(self, width: int) -> list[list[int]]:
-        """Divides the columns so that each part, with the words before it, fits a width."""
-        columns = [max(map(len, column)) + 3 for column in zip(*self.rows, strict=True)]
-        labels = list(range(self.words))
-        room = width - sum(min(columns[label], _LABEL + 3) for label in labels)
-        parts: list[list[int]] = [[]]
-        for column in range(self.words, len(columns)):
-            used = sum(columns[other] for other in parts[-1])
-            if parts[-1] and used + columns[column] > room:
-                parts.append([])
-            parts[-1].append(column)
-        return [labels + part for part in parts]
-
-    def markdown(self) -> str:
-        lines = [
-            "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in self.rows
-        ]
-        lines.insert(1, "|" + "---|" * self.words + "--:|" * (len(self.rows[0]) - self.words))
-        notes = "\n".join(f"- {note}" for note in self.notes)
-        return f"### {self.title}\n\n" + "\n".join(lines) + (f"\n\n{notes}" if notes else "")
-
-    def latex(self) -> str:
-        lines = []
-        for n, row in enumerate(self.rows):
-            lines += [r"\midrule"] if n == 1 or n in self.rules else []
-            lines.append(" & ".join(map(_tex, row)) + r" \\")
-        sides = "l" * self.words + "r" * (len(self.rows[0]) - self.words)
-        caption = _tex(" ".join((f"{self.title}.", *self.notes)))
-        return "\n".join(
-            [
-                r"\begin{table}",
-                r"\centering",
-                rf"\caption{{{caption}}}",
-                rf"\begin{{tabular}}{{{sides}}}",
-                r"\toprule",
-                *lines,
-                r"\bottomrule",
-                r"\end{tabular}",
-                r"\end{table}",
-            ]
-        )
-
-
-def _tex(text: str) -> str:
-    """Escapes what LaTeX would take for a command, and sets minus signs and dashes."""
-    if text == _UNKNOWN:
-        return "--"
-    special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-    special |= {"<": "$<$", ">": "$>$"} | {letter: rf"\{letter}" for letter in "&%$#_{}"}
-    text = "".join(special.get(letter, letter) for letter in text)
-    return re.sub(r"(?<![\w$])-(?=[\d.])", "$-$", text)
-
-
-def _csv(records: list[dict[str, str]]) -> str:
-    """Writes records that may lack columns of one another."""
-    columns = dict.fromkeys(name for record in records for name in record)
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(columns), restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(records)
-    return text.getvalue()
-
-
 def _cite(paper: Published) -> str:
     return f"{paper.method}, {paper.venue}"
 
@@ -766,19 +463,8 @@ def _by_name(paper: Published) -> dict[str, float]:
     return values if paper.mean is None else values | {"mean": paper.mean}
 
 
-def _exact(value: float | None) -> str:
-    """Writes a number for machines; nothing if it is not known."""
-    return "" if value is None or np.isnan(value) else f"{value:.6g}"
-
-
-def _rounded(value: float | None, decimals: int = 2) -> str:
-    """Writes a number for people, without the minus of a minus zero."""
-    unknown = value is None or np.isnan(value)
-    return _UNKNOWN if value is None or unknown else f"{round(value, decimals) + 0.0:.{decimals}f}"
-
-
 def _with_interval(interval: Interval, row: int, decimals: int = 2) -> str:
     value, low, high = (
-        _rounded(values[row], decimals) for values in (interval.value, interval.low, interval.high)
+        rounded(values[row], decimals) for values in (interval.value, interval.low, interval.high)
     )
-    return value if low == _UNKNOWN else f"{value} [{low}, {high}]"
+    return value if low == UNKNOWN else f"{value} [{low}, {high}]"

@@ -35,6 +35,7 @@ from tfau.data.segments import Segments
 from tfau.engine import Trainer
 from tfau.journal import Journal
 from tfau.models import networks
+from tfau.predictions import Predictions
 
 CALIBRATION_CROPS = 256
 VERIFICATION_CROPS = 512
@@ -293,7 +294,7 @@ class Run:
         )
         return scores
 
-    def _scores(self, seen: scoring.Predictions) -> dict[str, float]:
+    def _scores(self, seen: Predictions) -> dict[str, float]:
         """Averages over the units how well the validation people are seen."""
         if self.network.estimates == "intensity":
             return score(self.aus, seen.intensity_true, seen.intensity)["mean"]

@@ -35,8 +35,8 @@ from tfau.classic.folder import ClassicConfig, ClassicModel
 from tfau.classic.unit_model import GRIDS, TASKS, UnitModel, pipeline
 from tfau.core.action_units import AUSet
 from tfau.core.errors import run_cli
+from tfau.predictions import Predictions
 from tfau.protocols import persons
-from tfau.scoring import Predictions
 
 ROOT = Path(__file__).parents[2]
 PHOTO = ROOT / "docs" / "astronaut.jpg"

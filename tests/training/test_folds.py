@@ -8,7 +8,7 @@ import pytest
 
 from tfau import evaluate, train
 from tfau.core.errors import run_cli
-from tfau.scoring import Predictions
+from tfau.predictions import Predictions
 from tfau.training import Run
 
 WORDS = """synthetic_tiny --name try --aus 12 25 --crop-size 32 --decoder-filters 8 8 8 --epochs 1

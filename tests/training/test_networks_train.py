@@ -12,7 +12,7 @@ from tfau import checkpoints
 from tfau.configs import TrainConfig
 from tfau.models.attention_net import AUAttentionNet
 from tfau.models.presence_net import AUPresenceNet
-from tfau.scoring import Predictions
+from tfau.predictions import Predictions
 from tfau.training import Run
 
 

@@ -17,7 +17,7 @@ from tfau.configs import TrainConfig
 from tfau.core.action_units import AUSet
 from tfau.data.pipeline import PreparedSet
 from tfau.models.losses import HeatmapLoss
-from tfau.scoring import Predictions
+from tfau.predictions import Predictions
 from tfau.training import Run, open_data
 
 ROOT = Path(__file__).parents[2]

@@ -15,7 +15,7 @@ import pytest
 from tfau import evaluate, train
 from tfau.configs import TrainConfig
 from tfau.core.errors import run_cli
-from tfau.scoring import Predictions
+from tfau.predictions import Predictions
 from tfau.training import Run
 
 ROOT = Path(__file__).parents[2]

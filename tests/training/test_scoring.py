@@ -13,8 +13,9 @@ import pytest
 from tfau import plots
 from tfau.core import agreement
 from tfau.core.action_units import ACTION_UNITS, AUSet
+from tfau.predictions import Predictions
 from tfau.protocols import Published
-from tfau.scoring import Predictions, ScoreTable, scores
+from tfau.scoring import ScoreTable, scores
 
 FEW = 20  # resamples, where intervals are not what is looked at
 

@@ -21,6 +21,7 @@ OURS = TrainConfig(
     name="bp4d",
     dataset="bp4d/intensity",
     aus=(6, 10, 12, 14, 17),
+    weights="imagenet",
     protocol="bp4d_jaa_3",
     epochs=10,
     batch_size=16,

@@ -18,6 +18,7 @@ OURS = TrainConfig(
     name="disfa",
     dataset="disfa/intensity",
     aus=(1, 2, 4, 5, 6, 9, 12, 15, 17, 20, 25, 26),
+    weights="imagenet",
     protocol="disfa_ntinou_3",
     epochs=10,
     batch_size=16,
