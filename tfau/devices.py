@@ -28,34 +28,45 @@ def check(precision: str, jit: str) -> None:
     check_name("jit", jit, JIT)
 
 
-def prepare(seed: int, *, deterministic: bool) -> None:
-    """Makes float32 mean float32 on every device, and random numbers repeatable.
+def set_up() -> None:
+    """Divides the devices between backend and data, and makes float32 mean float32 on them.
 
-    Args:
-        seed: Of everything that draws from a global generator.
-        deterministic: Forbid operations that may round differently from run to run.
+    To be called before TensorFlow is used for anything. Calling it again changes nothing.
     """
-    keras.utils.set_random_seed(seed)
     backend = keras.backend.backend()
-    if backend != "tensorflow":  # which only feeds then, and must leave the memory to the other
-        tf.config.set_visible_devices([], "GPU")
+    if backend != "tensorflow" and tf.config.get_visible_devices("GPU"):
+        tf.config.set_visible_devices([], "GPU")  # it only feeds, and would take their memory
     if backend == "tensorflow":
         tf.config.experimental.enable_tensor_float_32_execution(False)
         _normalise_in_one_pass()
-        if deterministic:
-            tf.config.experimental.enable_op_determinism()
     elif backend == "jax":
         import jax
 
         jax.config.update("jax_default_matmul_precision", "float32")
-        if deterministic:  # read when a GPU program is compiled
-            flags = os.environ.get("XLA_FLAGS", "")
-            os.environ["XLA_FLAGS"] = f"{flags} --xla_gpu_deterministic_ops=true"
     else:
         import torch
 
         torch.backends.cudnn.allow_tf32 = False
+
+
+def seed(number: int, *, deterministic: bool) -> None:
+    """Makes random numbers repeatable.
+
+    Args:
+        number: Seed of everything that draws from a global generator.
+        deterministic: Forbid operations that may round differently from run to run.
+    """
+    keras.utils.set_random_seed(number)
+    backend = keras.backend.backend()
+    if backend == "torch":
+        import torch
+
         torch.use_deterministic_algorithms(deterministic)
+    elif deterministic and backend == "tensorflow":
+        tf.config.experimental.enable_op_determinism()
+    elif deterministic:  # read when a program for the GPU is compiled
+        flags = os.environ.get("XLA_FLAGS", "")
+        os.environ["XLA_FLAGS"] = f"{flags} --xla_gpu_deterministic_ops=true"
 
 
 def _normalise_in_one_pass() -> None:
@@ -123,8 +134,9 @@ def computing_in(precision: str) -> Iterator[None]:
 class Spread:
     """Shares batches between devices, for networks that are made and trained in its scope.
 
-    With TensorFlow that is `tf.distribute` (over hosts too, where `TF_CONFIG` lists them), with
-    JAX `keras.distribution`. Keras has nothing of the kind for torch.
+    With TensorFlow that is `tf.distribute`, with JAX `keras.distribution`; Keras has nothing of the
+    kind for torch. All devices are of one host: over several, Keras 3.15 does not get through
+    `fit` with TensorFlow.
 
     Args:
         distribute: If not, its scope changes nothing.
@@ -136,7 +148,8 @@ class Spread:
         ValueError: If the backend cannot.
     """
 
-    def __init__(self, distribute: bool) -> None:
+    def __init__(self, distribute: bool = False) -> None:
+        set_up()
         backend = keras.backend.backend()
         self.count = 1
         self._enter: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext
@@ -161,8 +174,6 @@ class Spread:
 
 
 def _strategy() -> tf.distribute.Strategy:
-    if "TF_CONFIG" in os.environ:
-        return tf.distribute.MultiWorkerMirroredStrategy()
     kind = "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
     return tf.distribute.MirroredStrategy(
         [device.name for device in tf.config.list_logical_devices(kind)]

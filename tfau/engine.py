@@ -36,7 +36,7 @@ class Trainer:
         aus: Its units.
         steps: Batches in an epoch, a multiple of `config.accumulate`.
         unit_weights: (A,) how much each unit counts in the loss; None = all alike.
-        distribute: Share each batch between all devices.
+        spread: What shares each batch between devices; None = one device does it all.
 
     Attributes:
         model: What learns.
@@ -53,13 +53,12 @@ class Trainer:
         aus: AUSet,
         steps: int,
         unit_weights: npt.NDArray[np.floating[Any]] | None = None,
-        *,
-        distribute: bool = False,
+        spread: devices.Spread | None = None,
     ) -> None:
-        devices.prepare(config.seed, deterministic=config.deterministic)
         self.config, self.aus, self.steps = config, aus, steps
         self.network = networks.row(config)
-        self._spread = devices.Spread(distribute)
+        self._spread = spread or devices.Spread()
+        devices.seed(config.seed, deterministic=config.deterministic)
         if config.batch_size % self._spread.count:
             raise ValueError(
                 f"`batch_size` must be a multiple of the {self._spread.count} devices. "

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from tfau.data.pipeline import PreparedSet
+    from tfau.devices import Spread
     from tfau.training import Run
 
 
@@ -35,7 +36,7 @@ class Places:
         resume: Continue the run of that name.
         folds: Folds to train one after the other, `all` or `1,3`; each is a run in `runs/NAME`.
         dry_run: Do one step, say what would be trained and how long it would take, write nothing.
-        distribute: Share each batch between all devices (with TF_CONFIG, between hosts).
+        distribute: Share each batch between all devices of this host.
     """
 
     runs: Path = Path("runs")
@@ -87,9 +88,9 @@ def _train(config: configs.TrainConfig, places: Places) -> None:
     import_quietly("tensorflow")
     from rich.console import Console
 
-    from tfau import evaluate, training
+    from tfau import devices, evaluate, training
 
-    console = Console()
+    console, spread = Console(), devices.Spread(places.distribute)
     folder = places.runs / config.name
     # What can be refused is refused before a data set is prepared.
     training.Run.check(config)
@@ -103,7 +104,7 @@ def _train(config: configs.TrainConfig, places: Places) -> None:
         console.print(run.rehearse(data), highlight=False, soft_wrap=True)
         return
     if not places.folds:
-        _train_one(run, data, console, places.distribute)
+        _train_one(run, data, console, spread)
         console.print(f"Report, tables and pictures: {run.folder}", highlight=False, soft_wrap=True)
         if config.network == "heatmap":
             bundle = run.folder / f"{config.name}_static_wi8_ai8.tflite"
@@ -126,12 +127,12 @@ def _train(config: configs.TrainConfig, places: Places) -> None:
         run.steps(data)  # a fold that cannot be trained stops us before the first is
     for run in runs:
         console.print(f"Fold {run.config.fold} of {total}", highlight=False)
-        _train_one(run, data, console, places.distribute)
+        _train_one(run, data, console, spread)
     evaluate.pool([run.folder for run in runs], folder)
     console.print(f"All folds together: {folder}", highlight=False, soft_wrap=True)
 
 
-def _train_one(run: Run, data: PreparedSet, console: Console, distribute: bool) -> None:
+def _train_one(run: Run, data: PreparedSet, console: Console, spread: Spread) -> None:
     """Trains a run to its end, with a progress bar, and shows its scores."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -157,7 +158,7 @@ def _train_one(run: Run, data: PreparedSet, console: Console, distribute: bool) 
                 data,
                 on_batch,
                 lambda line: progress.console.print(line, highlight=False),
-                distribute=distribute,
+                spread,
             )
         except KeyboardInterrupt:
             progress.stop()

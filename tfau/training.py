@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from tfau import checkpoints, engine, evaluate, plots, protocols, scoring
+from tfau import checkpoints, devices, engine, evaluate, plots, protocols, scoring
 from tfau.configs import TrainConfig
 from tfau.core.action_units import AUSet
 from tfau.core.agreement import auc, f1, mae, score
@@ -178,8 +178,7 @@ class Run:
         data: PreparedSet,
         on_batch: Callable[[int, float], None],
         log: Callable[[str], None],
-        *,
-        distribute: bool = False,
+        spread: devices.Spread | None = None,
     ) -> None:
         """Trains to the last epoch of the config, from wherever the folder stands.
 
@@ -191,7 +190,7 @@ class Run:
             data: The prepared set.
             on_batch: Called with the number of batches done in this epoch and the mean loss.
             log: Called with a line of text after each epoch.
-            distribute: Share each batch between all devices.
+            spread: What shares each batch between devices; None = one device does it all.
 
         Raises:
             ValueError: If the loss is no number any more, or a batch does not fit into the memory;
@@ -201,9 +200,7 @@ class Run:
         self.check_version(data)
         self.aus.points_of(data.aus)  # before anything is written: the set must know our units
         fold, batches = self.fold(data), self._batches(data)
-        trainer = Trainer(
-            config, self.aus, self.steps(data), self._unit_weights(data), distribute=distribute
-        )
+        trainer = Trainer(config, self.aus, self.steps(data), self._unit_weights(data), spread)
         history = trainer.resume(self.folder / "last.keras", log)
         self._describe(data)
         if history != self.history():  # stopped between two files, or an older checkpoint
@@ -285,11 +282,16 @@ class Run:
             sheet.savefig(self.folder / "sheet.png", dpi=110)
             pictures.append("![crops and maps](sheet.png)")
         people = len(set(zip(predictions.dataset, predictions.subject, strict=True)))
+        unseen = (
+            "which it has learnt by heart"
+            if config.overfit
+            else "whom neither training nor the choice of the epoch has seen"
+        )
         self._write(
             "report.md",
             f"# {config.name}\n\n{data.name}: {data.description} Protocol {config.protocol}, "
             f"{fold.name}. Scored on the {len(predictions.frame)} crops of {people} test people, "
-            "whom neither training nor the choice of the epoch has seen.\n\n"
+            f"{unseen}.\n\n"
             f"{scores.markdown()}\n\n" + "\n\n".join(pictures) + "\n",
         )
         return scores

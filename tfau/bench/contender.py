@@ -87,7 +87,8 @@ def _keras(task: Task) -> tuple[Callable[[], float], dict[str, Any]]:
     from tfau.models import backbones
     from tfau.models.heatmap_net import AUHeatmapNet
 
-    devices.prepare(seed=0, deterministic=False)
+    devices.set_up()
+    devices.seed(0, deterministic=False)
     with devices.computing_in(task.precision):
         backbone = backbones.named(task.backbone)(task.crop_size)
         net = AUHeatmapNet(backbone, NUM_POINTS, (256, 256, 256), graph_levels=())
