@@ -72,8 +72,8 @@ def seed(number: int, *, deterministic: bool) -> None:
 def _normalise_in_one_pass() -> None:
     """Lets batch normalisation learn by TensorFlow's own operation, where Keras uses a dozen.
 
-    A training step on a CPU takes a tenth to a sixth less time by it. Weights, files and answers
-    are what they were.
+    A training step on a CPU takes a tenth to a sixth less time by it (ResNet-50, 128 px, one
+    thread). Weights, files and answers are what they were.
     """
     layer = keras.layers.BatchNormalization
     if tf.config.list_physical_devices("GPU") or hasattr(layer.call, "__wrapped__"):

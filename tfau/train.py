@@ -6,9 +6,12 @@ trains a network for every fold of the config's protocol and scores all their pr
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -143,13 +146,17 @@ def _train_one(run: Run, data: PreparedSet, console: Console, spread: Spread) ->
         TextColumn("loss {task.fields[loss]:.4f}"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, transient=True) as progress:
+    with (
+        _ctrl_c() as check,
+        Progress(*columns, console=console, transient=True) as progress,
+    ):
         done = len(run.history())
         bar = progress.add_task(
             "train", total=steps * config.epochs, completed=steps * done, epoch=done + 1, loss=0.0
         )
 
         def on_batch(batch: int, loss: float) -> None:
+            check()
             epoch = len(run.history())
             progress.update(bar, completed=epoch * steps + batch, epoch=epoch + 1, loss=loss)
 
@@ -170,6 +177,34 @@ def _train_one(run: Run, data: PreparedSet, console: Console, spread: Spread) ->
             raise
     if len(run.history()) > done or not (run.folder / "report.md").exists():
         run.finish(data).show_briefly()
+
+
+@contextlib.contextmanager
+def _ctrl_c() -> Iterator[Callable[[], None]]:
+    """Remembers Ctrl-C: what it raises inside a callback from C++ may get lost on the way.
+
+    Yields:
+        What raises it again.
+    """
+    pressed = False
+
+    def remember(*_: object) -> None:
+        nonlocal pressed
+        pressed = True
+        raise KeyboardInterrupt
+
+    def check() -> None:
+        if pressed:
+            raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield check
+        return
+    before = signal.signal(signal.SIGINT, remember)
+    try:
+        yield check
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 # A renderer process imports this file again under another name, and must not train anything.

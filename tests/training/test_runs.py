@@ -1,5 +1,6 @@
 """Training: what a run promises, wherever it is stopped."""
 
+import contextlib
 import csv
 import dataclasses
 import json
@@ -119,6 +120,7 @@ def test_a_run_that_was_stopped_and_resumed_is_the_same(
         while len(run.history()) < 1 and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.05)
         time.sleep(0.1)  # into the second epoch
+        assert process.poll() is None, process.communicate()
         process.send_signal(how)
         out, err = process.communicate()
     assert process.returncode == (-how if how == signal.SIGKILL else 130), err
@@ -131,6 +133,16 @@ def test_a_run_that_was_stopped_and_resumed_is_the_same(
     assert scores(run) == scores(unbroken)
     for ours, theirs in zip(learnt(run), learnt(unbroken), strict=True):
         np.testing.assert_array_equal(ours, theirs)
+
+
+def test_ctrl_c_that_got_lost_comes_back():
+    with train._ctrl_c() as check:
+        check()
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            check()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_the_last_epoch_is_kept_where_nobody_can_be_scored(small, data, tmp_path, monkeypatch):
