@@ -181,7 +181,7 @@ def _train_one(run: Run, data: PreparedSet, console: Console, spread: Spread) ->
 
 @contextlib.contextmanager
 def _ctrl_c() -> Iterator[Callable[[], None]]:
-    """Remembers Ctrl-C: what it raises inside a callback from C++ may get lost on the way.
+    """Remembers Ctrl-C: what it raises while TensorFlow tidies up is lost, with a traceback.
 
     Yields:
         What raises it again.
@@ -197,14 +197,20 @@ def _ctrl_c() -> Iterator[Callable[[], None]]:
         if pressed:
             raise KeyboardInterrupt
 
+    def report(lost: sys.UnraisableHookArgs) -> None:
+        if lost.exc_type is not KeyboardInterrupt:
+            report_before(lost)
+
     if threading.current_thread() is not threading.main_thread():
         yield check
         return
+    report_before, sys.unraisablehook = sys.unraisablehook, report
     before = signal.signal(signal.SIGINT, remember)
     try:
         yield check
     finally:
         signal.signal(signal.SIGINT, before)
+        sys.unraisablehook = report_before
 
 
 # A renderer process imports this file again under another name, and must not train anything.
