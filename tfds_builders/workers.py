@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import multiprocessing
+import multiprocessing.resource_tracker
 import signal
 import sys
 import time
@@ -122,6 +123,8 @@ def _interrupts_held_back() -> Iterator[None]:
 
     They inherit what is blocked, so there is no moment in which they would hear it.
     """
+    # Python starts this helper with the first process, and unblocks SIGINT when it has.
+    multiprocessing.resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
