@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 import os
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -121,7 +122,8 @@ class AUModel:
         self._graph = Graph(content, threads=threads, name=os.fspath(path))
         size, points = self.bundle.crop_size, len(self.bundle.aus.point_names)
         side = self.bundle.codec.size
-        expected = {"image": (1, size, size, 3)}, {"heatmaps": (1, side, side, points)}
+        batch = self.bundle.batch
+        expected = {"image": (batch, size, size, 3)}, {"heatmaps": (batch, side, side, points)}
         found = self._graph.inputs, self._graph.outputs
         if found != expected:
             raise BundleError(
@@ -130,9 +132,10 @@ class AUModel:
             )
 
     def __call__(self, crops: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[np.float32]]:
-        """Runs the model on a batch, one crop after the other.
+        """Runs the model on any number of crops, as many at once as its graph takes.
 
-        The graph has batch 1, so a crop's answer never depends on its neighbours.
+        Most graphs take one, so that a crop's answer never depends on its neighbours. For one that
+        takes more, the last crops are repeated until there are enough.
 
         Args:
             crops: (B, S, S, 3) uint8 RGB, S = `bundle.crop_size`.
@@ -149,8 +152,36 @@ class AUModel:
                 f"`crops` must be (B, {size}, {size}, 3) uint8 with B at least 1. "
                 f"Received: crops.shape={crops.shape}, crops.dtype={crops.dtype}"
             )
-        answers = [self._graph(image=crop[None].astype(np.float32)) for crop in crops]
-        return {name: np.concatenate([a[name] for a in answers]) for name in answers[0]}
+        batch = self.bundle.batch
+        chunks = [crops[start : start + batch] for start in range(0, len(crops), batch)]
+        answers = [
+            self._graph(image=np.resize(chunk, (batch, size, size, 3)).astype(np.float32))
+            if len(chunk) < batch
+            else self._graph(image=chunk.astype(np.float32))
+            for chunk in chunks
+        ]
+        return {
+            name: np.concatenate([a[name] for a in answers])[: len(crops)] for name in answers[0]
+        }
+
+    def self_test(self) -> float:
+        """Answers the golden crop of the file, twice.
+
+        Returns:
+            The largest difference from the golden answer, intensity units; NaN where the file has
+            no golden pair.
+
+        Raises:
+            BundleError: If the second answer is not the first, bit for bit.
+        """
+        golden = self.bundle.golden
+        if golden is None:
+            return math.nan
+        first, second = (self(golden.image[None])["heatmaps"][0] for _ in range(2))
+        if not np.array_equal(first, second):
+            raise BundleError("The graph answers the same crop differently the second time.")
+        seen = first[:: golden.every, :: golden.every]
+        return float(np.abs(seen - golden.answer).max())
 
 
 def _shapes(sides: Iterable[Mapping[str, tuple[int, ...]]]) -> str:

@@ -3,137 +3,119 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
-from collections.abc import Sequence
-from importlib.metadata import version
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from export.quantize import RECIPES
 from export.trained_run import TrainedRun
-from tfau import __version__
-from tfau.core import EdgeBundle
 from tfau.core.errors import require_extra, run_cli
-from tfau.core.files import whole_file
+from tfau.core.names import check_name
 from tfau.core.quiet import import_quietly
 
-
-def _recipes(text: str) -> list[str]:
-    names = list(dict.fromkeys(text.split(",")))
-    for name in names:
-        if name not in RECIPES:
-            raise ValueError(
-                f"`--recipes` must name some of {', '.join(RECIPES)}. Received: {name!r}."
-            )
-    return names
+FORMATS = ("tflite", "onnx", "saved_model")
+"""What `--formats` takes; all but the first hold the float32 network."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Exports a run."""
+    require_extra("export", "tensorflow", "keras", "ai_edge_quantizer")
+    from export.quantize import RECIPES, recipe_table
+    from export.verify import Limits
+
     parser = argparse.ArgumentParser(
         prog="python -m export",
         description=__doc__,
-        epilog="recipes: " + "; ".join(f"{name}: {what}" for name, what in RECIPES.items()),
+        epilog=f"recipes (all have float32 ends):\n{recipe_table()}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("run", type=Path, help="folder of a run, e.g. runs/synthetic_tiny")
-    parser.add_argument("-o", "--out", type=Path, help="folder to write to (default: RUN)")
-    parser.add_argument(
-        "--recipes", default="float32,static_wi8_ai8", help="comma-separated; default: %(default)s"
-    )
-    parser.add_argument(
-        "--max-icc-loss",
-        type=float,
-        default=0.02,
-        help="mean ICC on the test crops that quantising may cost (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--force",
-        action="store_true",
-        help="write files that are not good enough, marked as failed",
-    )
+    limits = Limits()
+    for words, options in (
+        (["run"], {"type": Path, "help": "folder of a run, or a .keras file in one"}),
+        (["-o", "--out"], {"type": Path, "help": "folder to write to (default: RUN)"}),
+        (
+            ["--recipes"],
+            {"default": "float32,static_wi8_ai8", "help": "comma-separated, or all (%(default)s)"},
+        ),
+        (["--formats"], {"default": "tflite", "help": f"out of {','.join(FORMATS)} (%(default)s)"}),
+        (["--batch"], {"type": int, "default": 1, "help": "crops that a graph takes at once (1)"}),
+        (
+            ["--calibrate"],
+            {
+                "default": "",
+                "metavar": "WHERE",
+                "help": "folder of pictures and videos, or a prepared data set, that shows the "
+                "range of every activation (default: crops of the training people)",
+            },
+        ),
+        (["--seed"], {"type": int, "default": 0, "help": "decides which crops calibrate (0)"}),
+        (["--data-dir"], {"help": "folder of prepared sets (default: TFDS's own)"}),
+        (
+            ["--max-icc-loss"],
+            {
+                "type": float,
+                "default": limits.mean_icc_loss,
+                "help": "mean ICC that quantising may cost; before it costs more, layers stay in "
+                "float32 (%(default)s)",
+            },
+        ),
+        (
+            ["--max-unit-icc-loss"],
+            {
+                "type": float,
+                "default": limits.unit_icc_loss,
+                "help": "ICC that it may cost a single unit (%(default)s)",
+            },
+        ),
+        (
+            ["--force"],
+            {"action": "store_true", "help": "write what is not good enough, marked as failed"},
+        ),
+    ):
+        parser.add_argument(*words, **options)
     args = parser.parse_args(argv)
 
-    recipes, out = _recipes(args.recipes), args.out or args.run
-    run = TrainedRun.read(args.run)
+    recipes = tuple(RECIPES) if args.recipes == "all" else _words(args.recipes, "recipe", RECIPES)
+    formats = _words(args.formats, "format", FORMATS)
+    if not 1 <= args.batch <= 1024:
+        raise ValueError(f"`--batch` must lie in 1 to 1024. Received: {args.batch}.")
+    for name in ("max_icc_loss", "max_unit_icc_loss"):
+        if math.isnan(getattr(args, name)):
+            raise ValueError(f"`--{name.replace('_', '-')}` must be a number. Received: nan.")
+    run, out = TrainedRun.read(args.run), args.out or args.run
+    out = out.parent if out.suffix == ".keras" and not out.is_dir() else out
     if out.exists() and not out.is_dir():
         raise ValueError(f"`--out` must be a folder. Received: {out}")
-    require_extra("export", "tensorflow", "keras", "ai_edge_quantizer")
+    if "onnx" in formats:
+        require_extra("onnx", "onnx", "onnxruntime", "tf2onnx")
     os.environ["KERAS_BACKEND"] = "tensorflow"
     # A GPU would multiply in TF32, and the comparison needs float32.
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
     import_quietly("tensorflow")
-    export(run, out, recipes, max_icc_loss=args.max_icc_loss, force=args.force)
+    from export.exporter import Wishes, export
+
+    export(
+        run,
+        out,
+        Wishes(
+            recipes=recipes,
+            formats=formats,
+            batch=args.batch,
+            calibrate=args.calibrate,
+            seed=args.seed,
+            limits=Limits(args.max_icc_loss, args.max_unit_icc_loss),
+            force=args.force,
+            data_dir=args.data_dir,
+        ),
+    )
 
 
-def export(
-    run: TrainedRun, out: Path, recipes: Sequence[str], *, max_icc_loss: float, force: bool
-) -> None:
-    """Converts, quantises, verifies, and only then writes.
-
-    Args:
-        run: The run to export.
-        out: Folder to write to; made if need be.
-        recipes: Rows of `RECIPES`.
-        max_icc_loss: Mean ICC that quantising may cost.
-        force: Write graphs that are not good enough, marked as failed.
-
-    Raises:
-        ValueError: If a graph cannot be made or is not good enough; nothing is written then.
-    """
-    from export import card
-    from export.litert import check, convert
-    from export.quantize import quantize
-    from export.verify import Verifier
-
-    print(f"Loading {run.folder / 'model.keras'}", flush=True)
-    model = run.network()
-    print("Converting", flush=True)
-    float_graph = convert(model, run.config.crop_size)
-    verify = Verifier(run, model)
-    graphs, parities, objections = {}, {}, {}
-    for recipe in recipes:
-        print(
-            f"{recipe}: making it, and comparing it with the network on {len(run.crops)} crops",
-            flush=True,
-        )
-        graph = graphs[recipe] = quantize(float_graph, recipe, run.calibration)
-        check(graph, run.config.crop_size, len(run.aus.point_names), run.codec.stride)
-        parity = parities[recipe] = verify(graph)
-        objections[recipe] = parity.objection(recipe, max_icc_loss)
-        if objections[recipe] and not force:
-            raise ValueError(
-                f"{objections[recipe]} Nothing is written; --force would, marked as failed."
-            )
-
-    tools = ("tensorflow", "keras", "ai-edge-quantizer")
-    provenance = {
-        **run.provenance,
-        "run": run.name,
-        "exported_with": {"tfau": __version__, **{tool: version(tool) for tool in tools}},
-    }
-    out.mkdir(parents=True, exist_ok=True)
-    for recipe, graph in graphs.items():
-        bundle = EdgeBundle(
-            run.aus,
-            run.config.crop_size,
-            recipe,
-            stride=run.codec.stride,
-            sigma=run.codec.sigma,
-            expected_error=parities[recipe].expected_error,
-            provenance=provenance,
-            measured={"passed": not objections[recipe], **parities[recipe].describe()},
-        )
-        bundle.write(out / f"{run.name}_{recipe}.tflite", graph)
-    sizes = {recipe: len(graph) for recipe, graph in graphs.items()}
-    with whole_file(out / f"{run.name}.md") as unfinished:
-        unfinished.write_text(card.describe(run, parities, sizes, objections))
-
-    print(f"\n{card.files_table(parities, sizes)}\n\n{card.units_table(parities)}\n")
-    for recipe, parity in parities.items():
-        path = out / f"{run.name}_{recipe}.tflite"
-        failed = f"\n  FAILED: {objections[recipe]}" if objections[recipe] else ""
-        print(f"{path}  {parity.ms_per_crop:.2f} ms per crop on one thread here{failed}")
-    print(out / f"{run.name}.md")
+def _words(text: str, kind: str, known: Iterable[str]) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(text.split(",")))
+    for name in names:
+        check_name(kind, name, known)
+    return names
 
 
 if __name__ == "__main__":

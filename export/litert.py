@@ -11,29 +11,33 @@ import tensorflow as tf
 from ai_edge_litert import schema_py_generated as schema
 from tensorflow.lite.python.convert import ConverterError
 
+from export.prepare import prepare
 
-def convert(model: keras.Model, crop_size: int) -> bytes:
+
+def convert(model: keras.Model, crop_size: int, batch: int = 1) -> bytes:
     """Converts a network to float32 TFLite.
 
-    The batch is fixed to 1: a free one is refused by browsers and slower everywhere. Batch
+    The batch is fixed: a free one is refused by browsers and slower everywhere. Batch
     normalisation disappears into the convolutions before it, the transposed ones too.
 
     Args:
         model: `keras.Model` from (B, S, S, 3) to a dict of named outputs.
         crop_size: Side S of the crops, px.
+        batch: Number B of crops that the graph takes at once.
 
     Returns:
-        A flatbuffer that takes `image`, (1, S, S, 3) float32, and gives the model's outputs by
+        A flatbuffer that takes `image`, (B, S, S, 3) float32, and gives the model's outputs by
         name.
 
     Raises:
         ValueError: If the model needs an operation that TFLite does not have built in.
     """
-    image = keras.InputSpec(shape=(1, crop_size, crop_size, 3), dtype="float32", name="image")
+    shape = (batch, crop_size, crop_size, 3)
+    image = keras.InputSpec(shape=shape, dtype="float32", name="image")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "graph.tflite"
         try:
-            model.export(
+            prepare(model).export(
                 path,
                 format="litert",
                 input_signature=[image],
@@ -49,7 +53,7 @@ def convert(model: keras.Model, crop_size: int) -> bytes:
         return path.read_bytes()
 
 
-def check(graph: bytes, crop_size: int, channels: int, stride: int = 4) -> None:
+def check(graph: bytes, crop_size: int, channels: int, *, stride: int = 4, batch: int = 1) -> None:
     """Checks that any of our runtimes can run a graph, and how it must be called.
 
     Args:
@@ -57,10 +61,11 @@ def check(graph: bytes, crop_size: int, channels: int, stride: int = 4) -> None:
         crop_size: Side S of the crops, px.
         channels: Number P of maps.
         stride: Crop pixels to a map pixel.
+        batch: Number B of crops that it takes at once.
 
     Raises:
         ValueError: If an operation is not built in, or the ends are not `image`,
-            (1, S, S, 3) float32, and `heatmaps`, (1, S / stride, S / stride, P) float32.
+            (B, S, S, 3) float32, and `heatmaps`, (B, S / stride, S / stride, P) float32.
     """
     model = schema.ModelT.InitFromPackedBuf(graph)
     foreign = [code.customCode.decode() for code in model.operatorCodes if code.customCode]
@@ -78,8 +83,8 @@ def check(graph: bytes, crop_size: int, channels: int, stride: int = 4) -> None:
     (signature,) = model.signatureDefs
     found = ends(signature.inputs), ends(signature.outputs)
     expected = (
-        {"image": ([1, crop_size, crop_size, 3], True)},
-        {"heatmaps": ([1, side, side, channels], True)},
+        {"image": ([batch, crop_size, crop_size, 3], True)},
+        {"heatmaps": ([batch, side, side, channels], True)},
     )
     if found != expected:
         raise ValueError(

@@ -2,6 +2,7 @@
 
 import random
 import signal
+from collections.abc import Generator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -49,6 +50,13 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     named = {Path(argument.partition("::")[0]).resolve() for argument in config.args}
     left_out = collection_path.parent == HERE and missing_extra(collection_path.name)
     return True if left_out and collection_path not in named else None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collect_file() -> Generator[None, list[pytest.Collector], list[pytest.Collector]]:
+    """Keeps doctest from tests: it takes an import that fails for a missing extra, and hides it."""
+    found = yield
+    return [collector for collector in found if type(collector) is pytest.Module]
 
 
 @pytest.fixture(autouse=True)

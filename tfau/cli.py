@@ -26,6 +26,8 @@ COMMANDS = {
     "evaluate": Command("tfau.evaluate", "score a trained network on people it never saw"),
     "datasets": Command("tfds_builders", "prepare a data set"),
     "export": Command("export", "turn a trained network into .tflite files"),
+    "inspect": Command("edge.inspect", "say what a model file is"),
+    "verify": Command("edge.verify", "prove that a model file answers here as where it was made"),
     "video": Command("edge.video", "action units of a photo, a folder or a video"),
     "camera": Command("edge.camera", "action units of a live camera or stream"),
     "classic": Command("tfau.classic", "train support vector machines instead of a network"),

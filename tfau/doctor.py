@@ -30,6 +30,7 @@ EXTRAS = {
         "tyro",
     ),
     "export": ("tensorflow", "keras", "ai_edge_quantizer"),
+    "onnx": ("onnx", "onnxruntime", "tf2onnx"),
     "beam": ("apache_beam",),
     "video": ("av",),
     "synthetic": ("moderngl",),

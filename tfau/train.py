@@ -175,7 +175,8 @@ def _train_one(run: Run, data: PreparedSet, console: Console, spread: Spread) ->
                 highlight=False,
             )
             raise
-    if len(run.history()) > done or not (run.folder / "report.md").exists():
+    ended = all((run.folder / name).exists() for name in ("calibration.npz", "report.md"))
+    if len(run.history()) > done or not ended:
         run.finish(data).show_briefly()
 
 

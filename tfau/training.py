@@ -30,6 +30,7 @@ from tfau.core.agreement import auc, f1, mae, score
 from tfau.core.files import whole_file
 from tfau.core.heatmaps import HeatmapCodec
 from tfau.data.augmentation import Augmentation
+from tfau.data.coverage import cover
 from tfau.data.pipeline import PreparedSet, balance
 from tfau.data.segments import Segments
 from tfau.engine import Trainer
@@ -257,11 +258,9 @@ class Run:
     def finish(self, data: PreparedSet) -> scoring.Scores:
         """Scores the chosen epoch on the test people and writes the report."""
         config, model, fold = self.config, self.model(), self.fold(data)
-        size = config.crop_size
-        calibration, _ = data.sample(fold.train, self.aus, size, CALIBRATION_CROPS)
-        test, points = data.sample(fold.test, self.aus, size, VERIFICATION_CROPS)
+        evidence = self._evidence(data)
         with whole_file(self.folder / "calibration.npz") as path:
-            np.savez_compressed(path, images=calibration, test_images=test, test_points=points)
+            np.savez_compressed(path, **evidence)  # type: ignore[arg-type]
 
         predictions = evaluate.predict(
             model,
@@ -278,7 +277,9 @@ class Run:
         plots.curves(self.history()).savefig(self.folder / "curves.png", dpi=120)
         pictures = ["![scores](bars.png)", "![curves](curves.png)"]
         if "heatmaps" in self.network.learns:
-            sheet = plots.sheet(model, self.aus, self.codec, test, points)
+            sheet = plots.sheet(
+                model, self.aus, self.codec, evidence["test_images"], evidence["test_points"]
+            )
             sheet.savefig(self.folder / "sheet.png", dpi=110)
             pictures.append("![crops and maps](sheet.png)")
         people = len(set(zip(predictions.dataset, predictions.subject, strict=True)))
@@ -295,6 +296,31 @@ class Run:
             f"{scores.markdown()}\n\n" + "\n\n".join(pictures) + "\n",
         )
         return scores
+
+    def _evidence(self, data: PreparedSet) -> dict[str, npt.NDArray[Any]]:
+        """Collects the crops that an export calibrates, chooses and verifies with."""
+        size, fold = self.config.crop_size, self.fold(data)
+        train, shown = np.flatnonzero(fold.train), np.zeros_like(fold.train)
+        columns = [data.aus.index(number) for number in self.aus.numbers]
+        strength = np.fmax(data.labels.intensity, data.labels.presence)[train][:, columns]
+        shown[train[cover(strength, CALIBRATION_CROPS, seed=self.config.seed)]] = True
+        # Where nobody chooses the epoch, what is left of the training people must do.
+        rest = fold.train & ~shown
+        others = next((rows for rows in (fold.validation, rest) if rows.any()), fold.train)
+        images, _ = data.sample(shown, self.aus, size, CALIBRATION_CROPS)
+        evidence: dict[str, npt.NDArray[Any]] = {"images": images}
+        for name, rows, count in (
+            ("held", others, CALIBRATION_CROPS),
+            ("test", fold.test, VERIFICATION_CROPS),
+        ):
+            few = data.few(rows, count)
+            images, points = data.sample(few, self.aus, size, count)
+            people = np.char.add(
+                np.char.add(data.labels.dataset[few], " "), data.labels.subject[few]
+            )
+            evidence |= {f"{name}_images": images, f"{name}_points": points}
+            evidence[f"{name}_subjects"] = people
+        return evidence
 
     def _scores(self, seen: Predictions) -> dict[str, float]:
         """Averages over the units how well the validation people are seen."""

@@ -235,6 +235,27 @@ def test_one_person_gives_a_value_but_no_interval():
     assert all(np.isnan(interval.value).all() for interval in nothing.values())
 
 
+def test_a_difference_is_that_of_two_bootstraps_on_the_same_people():
+    rng = np.random.default_rng(0)
+    truth = rng.uniform(0, 5, (300, 3))
+    before = truth + rng.normal(0, 1, truth.shape)
+    after = before + rng.normal(0, 0.1, truth.shape)
+    subject = rng.integers(0, 20, 300)
+    gaps = agreement.bootstrap_difference(truth, before, after, subject, seed=1)
+    for name, gap in gaps.items():
+        alone = [
+            agreement.bootstrap(truth, estimate, subject, [name], seed=1)[name]
+            for estimate in (before, after)
+        ]
+        np.testing.assert_allclose(gap.value, alone[1].value - alone[0].value, atol=1e-12)
+        assert (gap.low <= gap.value).all()
+        assert (gap.value <= gap.high).all()
+        # What makes people easy or hard is in both.
+        assert (gap.high - gap.low < (alone[0].high - alone[0].low) / 2).all()
+    same = agreement.bootstrap_difference(truth, before, before, subject)["ICC"]
+    assert np.array_equal(np.stack([same.value, same.low, same.high]), np.zeros((3, 4)))
+
+
 def test_a_bootstrap_says_what_it_cannot_do():
     truth, estimate, subject = people(0)
     with pytest.raises(ValueError, match="Received: kappa"):

@@ -10,7 +10,8 @@ import pytest
 
 from tfau.bench import __main__ as bench
 from tfau.bench import pipeline, train
-from tfau.bench.contender import PYTORCH, Task
+from tfau.bench.train_contender import PYTORCH, Task
+from tfau.bench.turns import Result
 
 SMALL = "--backbone tiny --crop-size 64 --batch-size 2 --rounds 1 --backends tensorflow".split()
 
@@ -77,8 +78,8 @@ def test_a_bad_word_ends_in_one_sentence():
     assert done.stderr == "tfau: `rounds` must be at least 1. Received: 0.\n"
 
 
-def result(engine: str, *seconds: float) -> train.Result:
-    return train.Result(Task(engine, "float32"), seconds, 2.5e9, 3e12)
+def result(engine: str, *seconds: float) -> Result[Task]:
+    return Result(Task(engine, "float32"), seconds, 2.5e9, {"flop": 3e12})
 
 
 def test_ratios_are_of_the_same_round():
@@ -87,7 +88,7 @@ def test_ratios_are_of_the_same_round():
         result("tensorflow", 1.0, 1.0, 16.0),
         result("jax", 4.0, 8.0, 16.0),
     )
-    assert torch.rate == 4.0
+    assert train.rate(torch) == 4.0
     assert fast.ratios(torch) == [2.0, 4.0, 0.5]
     assert train.best_ratio([torch, slow, fast]) == 2.0
     lines = [line.split() for line in train.table([torch, fast], peak=12e12)]

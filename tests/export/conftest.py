@@ -35,6 +35,26 @@ def blobs(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return np.clip(images, 0, 255).astype(np.uint8), points
 
 
+def _evidence(calibration: np.ndarray) -> dict[str, np.ndarray]:
+    """Makes what training leaves for the export: crops to calibrate, to choose and to test with."""
+    arrays = {"images": calibration}
+    for seed, part in ((2, "test"), (3, "held")):
+        images, points = blobs(60, seed)
+        points[:, 4:, 2] = np.nan  # the last unit was not coded
+        people = np.repeat([f"{part} {person}" for person in range(12)], 5)
+        arrays |= {
+            f"{part}_images": images,
+            f"{part}_points": points,
+            f"{part}_subjects": people,
+        }
+    return arrays
+
+
+@pytest.fixture(scope="session")
+def evidence() -> Callable[[np.ndarray], dict[str, np.ndarray]]:
+    return _evidence
+
+
 @pytest.fixture(scope="session")
 def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     keras.utils.set_random_seed(0)
@@ -55,9 +75,7 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder.mkdir()
     (folder / "config.json").write_text(CONFIG.to_json())
     network.save(folder / "model.keras")
-    crops, truth = blobs(60, seed=2)
-    truth[:, 4:, 2] = np.nan  # the last unit was not coded
-    np.savez(folder / "calibration.npz", images=images[:64], test_images=crops, test_points=truth)
+    np.savez(folder / "calibration.npz", **_evidence(images[:64]))
     (folder / "provenance.json").write_text(json.dumps({"dataset": "spots", "licence": "CC0"}))
     return folder
 

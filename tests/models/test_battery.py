@@ -194,15 +194,16 @@ def test_a_network_can_be_exported(backbone, network, folder, examples, record_p
     pytest.importorskip("ai_edge_quantizer")
     from edge.runtime import Graph
     from export.litert import convert
-    from export.quantize import RECIPES, quantize
+    from export.quantize import RECIPES, Quantizer
 
     path = reference(backbone, network, folder, examples)
     crops = examples[0]
     with np.load(path.with_suffix(".npz")) as arrays:
         expected = {name: arrays[name] for name in arrays if not name.endswith("_loss")}
     float_graph = convert(keras.saving.load_model(path, compile=False), 64)
+    quantizer = Quantizer(float_graph, crops.astype("uint8"))
     for recipe in RECIPES:
-        graph = Graph(quantize(float_graph, recipe, crops.astype("uint8")))
+        graph = Graph(quantizer(recipe))
         answers = [graph(image=crop[None]) for crop in crops]
         assert set(answers[0]) == set(expected)
         difference = max(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import os
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from tfau import configs
+from tfau.bench.machine import cores
 from tfau.core.action_units import AUSet
 from tfau.core.errors import require_extra
 from tfau.core.quiet import import_quietly
@@ -53,8 +53,7 @@ def run(args: argparse.Namespace) -> int:
     from tfau.data.pipeline import PreparedSet
 
     data = PreparedSet(tfds_builders.prepare(_TINY.dataset, args.data_dir))
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    print(f"{data.name} ({data.crop_size} px) on {cores} cores; crops a second")
+    print(f"{data.name} ({data.crop_size} px) on {cores()} cores; crops a second")
     print("   S   pipeline    network  ratio")
     worst = float("inf")
     for size in args.sizes:

@@ -2,7 +2,7 @@
 
 from tfau.core.action_units import ACTION_UNITS, ActionUnit, AUSet
 from tfau.core.align import FaceAligner
-from tfau.core.bundle import EdgeBundle
+from tfau.core.bundle import EdgeBundle, Golden
 from tfau.core.errors import BundleError, DatasetError, MissingExtra, SourceError
 from tfau.core.examples import AUExample
 from tfau.core.faces import FaceFrame, au_points
@@ -20,6 +20,7 @@ __all__ = [
     "EdgeBundle",
     "FaceAligner",
     "FaceFrame",
+    "Golden",
     "HeatmapCodec",
     "MissingExtra",
     "SourceError",

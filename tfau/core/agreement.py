@@ -202,6 +202,77 @@ def bootstrap(
     Raises:
         ValueError: If a metric is unknown, shapes differ, or there is no draw.
     """
+    drawn = _drawn(truth, estimate, subject, metrics, threshold, resamples, seed)
+    return {name: _interval(*draws) for name, draws in drawn.items()}
+
+
+def bootstrap_difference(
+    truth: npt.ArrayLike,
+    before: npt.ArrayLike,
+    after: npt.ArrayLike,
+    subject: npt.ArrayLike,
+    metrics: Iterable[str] = ("ICC", "PCC", "MAE", "MSE"),
+    *,
+    threshold: npt.ArrayLike = 0.5,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> dict[str, Interval]:
+    """Computes by how much a metric differs between two estimates of the same rows.
+
+    Both are scored on the same draws of people, so what makes one draw easier than another does not
+    blur the difference.
+
+    Args:
+        truth: As in `bootstrap`, and so are `subject` and all that follows.
+        before: (N, A) estimates.
+        after: (N, A) other estimates.
+        subject: As in `bootstrap`.
+        metrics: As in `bootstrap`.
+        threshold: As in `bootstrap`.
+        resamples: As in `bootstrap`.
+        seed: As in `bootstrap`.
+
+    Returns:
+        The interval of the metric after minus before.
+
+    Raises:
+        ValueError: As `bootstrap`.
+    """
+    names = tuple(metrics)
+    first, second = (
+        _drawn(truth, estimate, subject, names, threshold, resamples, seed)
+        for estimate in (before, after)
+    )
+    return {
+        name: _interval(
+            second[name][0] - first[name][0], second[name][1] - first[name][1], first[name][2]
+        )
+        for name in names
+    }
+
+
+_Draws = tuple[Floats, Floats, npt.NDArray[np.int64]]
+"""(A + 1,) a metric of everybody, (R, A + 1) of each draw, and (A + 1,) of how many people."""
+
+
+def _interval(everybody: Floats, drawn: Floats, witnesses: npt.NDArray[np.int64]) -> Interval:
+    if not len(drawn):
+        return Interval(everybody, everybody, everybody)
+    ends = _quietly(np.nanpercentile, drawn, (2.5, 97.5), axis=0)
+    low, high = np.where(witnesses >= 2, ends, np.nan)
+    return Interval(everybody, low, high)
+
+
+def _drawn(
+    truth: npt.ArrayLike,
+    estimate: npt.ArrayLike,
+    subject: npt.ArrayLike,
+    metrics: Iterable[str],
+    threshold: npt.ArrayLike,
+    resamples: int,
+    seed: int,
+) -> dict[str, _Draws]:
+    """Computes metrics of everybody, and of people drawn again and again."""
     a, b = np.asarray(truth, np.float64), np.asarray(estimate, np.float64)
     names, metrics = np.asarray(subject), tuple(metrics)
     unknown = [name for name in metrics if name not in {**METRICS, **PRESENCE_METRICS}]
@@ -219,7 +290,8 @@ def bootstrap(
     people, person = np.unique(names[used], return_inverse=True)
     if not len(people):
         nothing = np.full(a.shape[1] + 1, np.nan)
-        return dict.fromkeys(metrics, Interval(nothing, nothing, nothing))
+        nobody = np.zeros(len(nothing), np.int64)
+        return dict.fromkeys(metrics, (nothing, nothing[None][:0], nobody))
     rows_of = np.split(np.argsort(person, kind="stable"), np.cumsum(np.bincount(person))[:-1])
     centre = _centre(a, b)
     moments_of = np.stack([moments(a[rows], b[rows], centre) for rows in rows_of])  # (S, A, 8)
@@ -243,13 +315,10 @@ def bootstrap(
         for start in range(0, resamples, step)
     ]
     witnesses = np.append((moments_of[..., 0] > 0).sum(axis=0), len(people))
-    intervals = {}
-    for name in metrics:
-        drawn = np.concatenate([batch[name] for batch in batches])
-        ends = _quietly(np.nanpercentile, drawn, (2.5, 97.5), axis=0)
-        low, high = np.where(witnesses >= 2, ends, np.nan)
-        intervals[name] = Interval(everybody[name][0], low, high)
-    return intervals
+    return {
+        name: (everybody[name][0], np.concatenate([batch[name] for batch in batches]), witnesses)
+        for name in metrics
+    }
 
 
 def _coded(

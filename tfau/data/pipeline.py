@@ -218,6 +218,14 @@ class PreparedSet:
         steps = total // batch_size if whole else -(-total // batch_size)
         return data.apply(tf.data.experimental.assert_cardinality(steps)).prefetch(2)
 
+    def few(self, rows: Rows, count: int) -> npt.NDArray[np.bool_]:
+        """Takes evenly spaced examples of a choice: (N,); all, where there are no more."""
+        chosen = np.flatnonzero(self._counts(rows))
+        spaced = np.linspace(0, max(len(chosen) - 1, 0), min(count, len(chosen)))
+        few = np.zeros(len(self), bool)
+        few[chosen[spaced.round().astype(int)]] = True
+        return few
+
     def sample(
         self, rows: Rows, aus: AUSet, crop_size: int, count: int
     ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
@@ -232,10 +240,7 @@ class PreparedSet:
         Returns:
             (n, S, S, 3) uint8 crops and (n, P, 3) float32 points.
         """
-        chosen = np.flatnonzero(self._counts(rows))
-        spaced = np.linspace(0, max(len(chosen) - 1, 0), min(count, len(chosen)))
-        few = np.zeros(len(self), bool)
-        few[chosen[spaced.round().astype(int)]] = True
+        few = self.few(rows, count)
         batches = self.batches(few, aus, crop_size, 64).as_numpy_iterator()
         images, labels = zip(*batches, strict=True)
         points = np.concatenate([label["points"] for label in labels])

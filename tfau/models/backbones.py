@@ -222,7 +222,16 @@ def mobilenet_v2(
         Sandler et al., "MobileNetV2: Inverted Residuals and Linear Bottlenecks", CVPR 2018.
     """
     name = f"mobilenet_v2_{round(100 * width):03d}"
-    build = functools.partial(keras.applications.MobileNetV2, alpha=width)
+
+    def build(**options: object) -> keras.Model:
+        network = keras.applications.MobileNetV2(alpha=width, **options)
+        for layer in network.layers:
+            if isinstance(layer, layers.BatchNormalization):
+                # Keras' .999 remembers its first, random statistics for thousands of steps: a
+                # network that learns well then answers with nothing.
+                layer.momentum = 0.99
+        return network
+
     return _application(name, build, _to_unit_range, crop_size, weights)
 
 

@@ -1,28 +1,24 @@
-"""One contender of `python -m tfau.bench train`: a process that does as many steps as it is told.
+"""A contender of `python -m tfau.bench train`: learns, in a process of its own.
 
-It is started with a `Task` in JSON, and answers in JSON: a line when it is ready, then one for each
-number of steps that it reads. Deep learning libraries do not share a process well.
+Deep learning libraries do not share a process well.
 """
 
 from __future__ import annotations
 
-import json
 import math
 import os
-import resource
-import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from tfau.bench.turns import serve
+
 PYTORCH = "pytorch"
 """The engine that is no backend of Keras, but PyTorch as it comes: what ours are compared with."""
 NUM_POINTS = 34
 LEARNING_RATE = 5e-4
-WARM_UP = 2
 
 
 @dataclass(frozen=True)
@@ -122,24 +118,9 @@ def _multiplications(layer: Any) -> int:
     return int(math.prod((*pixels, *kernel.shape)))
 
 
-def main() -> None:
-    """Does what is asked on stdin, line by line, until it ends."""
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # whatever libraries print is no answer
-    task = Task(**json.loads(sys.argv[1]))
-    step, facts = (_pytorch if task.engine == PYTORCH else _keras)(task)
-    for _ in range(WARM_UP):
-        step()
-    print(json.dumps(facts), file=answers, flush=True)
-    for line in sys.stdin:
-        started = time.perf_counter()
-        for _ in range(int(line)):
-            step()
-        seconds = (time.perf_counter() - started) / int(line)
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        peak *= 1 if sys.platform == "darwin" else 1024
-        print(json.dumps([seconds, peak]), file=answers, flush=True)
+def _make(task: dict[str, Any]) -> tuple[Callable[[], float], dict[str, Any]]:
+    return (_pytorch if task["engine"] == PYTORCH else _keras)(Task(**task))
 
 
 if __name__ == "__main__":
-    main()
+    serve(_make)
