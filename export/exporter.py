@@ -203,6 +203,8 @@ def _provenance(run: TrainedRun) -> dict[str, Any]:
             "kind": config.network,
             "backbone": config.backbone,
             "started_from": Path(config.weights).name if config.weights else "random weights",
+            "fine_tuned_from": Path(config.finetune).name,
+            "learnt_rounding_for": config.quantize,
             "decoder_filters": list(config.decoder_filters),
             "graph_levels": list(config.graph_levels),
         },

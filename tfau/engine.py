@@ -14,7 +14,8 @@ import tensorflow as tf
 from tfau import checkpoints, devices
 from tfau.configs import TrainConfig
 from tfau.core.action_units import AUSet
-from tfau.models import backbones, networks, optimizers
+from tfau.core.names import check_name
+from tfau.models import backbones, networks, optimizers, quantization
 
 OnBatch = Callable[[int, float], None]
 """Called with the number of batches done in this epoch, and the mean loss."""
@@ -26,6 +27,8 @@ def check(config: TrainConfig) -> None:
     backbones.named(config.backbone)
     networks.check(config.network, config)
     optimizers.check(config)
+    if config.quantize:
+        check_name("recipe", config.quantize, quantization.RECIPES)
 
 
 class Trainer:
@@ -65,14 +68,23 @@ class Trainer:
                 f"Received: {config.batch_size}."
             )
         with self._spread.scope(), devices.computing_in(config.precision):
-            self.model = self._make(self.network, config.weights)
+            start = (
+                checkpoints.load(Path(config.finetune) / "model.keras")[0]
+                if config.finetune
+                else None
+            )
+            self.model = self._make(self.network, None if start else config.weights)
+            if start:
+                self.model.set_weights(start.get_weights())
+            if config.quantize:
+                self.model = quantization.QuantizationAware(self.model)
             self.model.compile(
                 optimizers.optimizer(config, steps),
                 loss=self.network.losses(aus, config, unit_weights),
                 jit_compile=devices.compiled(config.jit),
             )
         self.kept = self._make(networks.NETWORKS[config.network])  # no answers for losses alone
-        self.kept.set_weights(self.model.get_weights())
+        self.kept.set_weights(quantization.learnt(self.model).get_weights())
 
     def resume(self, path: Path, log: Callable[[str], None]) -> checkpoints.History:
         """Goes on from a checkpoint, or the one before it if it is damaged.
@@ -130,10 +142,21 @@ class Trainer:
             if not devices.is_out_of_memory(error):
                 raise
             raise ValueError(self._advice(batches)) from None
-        self.kept.set_weights(self.model.get_weights())
+        self.kept.set_weights(quantization.learnt(self.model).get_weights())
         for variable, value in zip(self.model.trainable_variables, watch.weights, strict=False):
             variable.assign(value)
         return float(fit.history["loss"][0])
+
+    def _start(self) -> keras.Model:
+        """Makes what learns: anew, or from the network of another run."""
+        config = self.config
+        if config.finetune:
+            start, _ = checkpoints.load(Path(config.finetune) / "model.keras")
+            model = self._make(self.network)
+            model.set_weights(start.get_weights())
+        else:
+            model = self._make(self.network, config.weights)
+        return quantization.QuantizationAware(model) if config.quantize else model
 
     def _make(self, network: networks.Network, weights: str | None = None) -> keras.Model:
         config = self.config

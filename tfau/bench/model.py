@@ -235,7 +235,7 @@ def table(results: Sequence[Result[Row]], notes: Sequence[str] = ()) -> Grid:
                 result.task.name,
                 str(task.threads),
                 ("on" if task.xnnpack else "off") if task.engine == LITERT else "-",
-                spread([1e3 * seconds / batch for seconds in result.seconds]),
+                spread([1e3 * seconds / batch for seconds in result.seconds], digits=3),
                 spread(against) if result is not results[0] else "1",
                 f"{result.memory / 1e6:.0f}",
                 f"{Path(task.file).stat().st_size / 1e6:.2f}" if task.file else "-",

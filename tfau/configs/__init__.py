@@ -14,6 +14,12 @@ from tfau.core.action_units import AUSet
 from tfau.core.align import FaceAligner
 from tfau.core.names import check_name
 
+_ARCHITECTURE = (
+    *("aus", "crop_size", "network", "backbone", "decoder_filters", "neighbors", "graph_levels"),
+    *("node_layout", "graph_rank", "presence_head"),
+)
+_PEOPLE = ("protocol", "fold", "validation", "seed")
+
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -71,6 +77,10 @@ class TrainConfig:
         graph_rank: Rank of the graphs' kernels; None = full.
         presence_head: A row of `tfau.models.presence_net.HEADS`.
         freeze_backbone: Leave the backbone of a presence network as its weights say.
+        finetune: Folder of the run whose network is trained further; empty = none. What is not said
+            is as in that run, see `finetuned`.
+        quantize: Round in training as this export recipe will, a row of
+            `tfau.models.quantization.RECIPES`; empty = do not round.
     """
 
     name: str
@@ -116,6 +126,8 @@ class TrainConfig:
     graph_rank: int | None = None
     presence_head: str = "resnet"
     freeze_backbone: bool = False
+    finetune: str = ""
+    quantize: str = ""
 
     @property
     def datasets(self) -> tuple[str, ...]:
@@ -135,6 +147,12 @@ class TrainConfig:
         for field in ("validation", "balance"):
             if not 0 <= getattr(self, field) < 1:
                 raise ValueError(f"`{field}` must lie in [0, 1). Received: {getattr(self, field)}.")
+        if self.quantize and self.network != "heatmap":
+            raise ValueError(
+                f"`quantize` is for heatmap networks only. Received: `network` {self.network!r}."
+            )
+        if self.finetune:
+            self._check_finetune(TrainConfig.read(Path(self.finetune) / "config.json"))
         if not set(self.graph_levels) <= {1, 2, 3}:
             raise ValueError(f"`graph_levels` must lie in 1 to 3. Received: {self.graph_levels}.")
         if self.graph_rank is not None and self.graph_rank < 1:
@@ -145,6 +163,35 @@ class TrainConfig:
             raise ValueError("`freeze_backbone` needs `weights`: a frozen random one sees nothing.")
         if len(set(self.datasets)) < len(self.datasets):
             raise ValueError(f"`dataset` must not name one set twice. Received: {self.dataset}.")
+
+    def _check_finetune(self, start: TrainConfig) -> None:
+        """Compares with the run that is trained further; ValueError if they do not fit."""
+        for fields, why in (
+            (_ARCHITECTURE, "its network is another"),
+            (_PEOPLE if self.dataset == start.dataset else (), "it may have learnt from our tests"),
+        ):
+            for field in fields:
+                mine, its = getattr(self, field), getattr(start, field)
+                if mine != its:
+                    raise ValueError(
+                        f"`{field}` must be as in {self.finetune}, {its!r}: {why} otherwise. "
+                        f"Received: {mine!r}."
+                    )
+
+    def finetuned(self, folder: Path) -> TrainConfig:
+        """Returns how a run is trained further: a quarter of its epochs, at a tenth of its rate.
+
+        Args:
+            folder: Of the run that was made with this config.
+        """
+        return dataclasses.replace(
+            self,
+            name=f"{self.name}_tuned",
+            epochs=-(-self.epochs // 4),
+            learning_rate=self.learning_rate / 10,
+            warmup=min(self.warmup, 0.5),
+            finetune=str(folder),
+        )
 
     def to_json(self) -> str:
         """Returns the text of `config.json`."""
