@@ -41,7 +41,7 @@ def prepare(model: keras.Model) -> keras.Model:
     return keras.Model(image, {"heatmaps": model.get_layer("heatmaps")(x)}, name=model.name)
 
 
-class _Doubling(layers.Layer):
+class _Doubling(layers.Layer):  # type: ignore[misc]
     """Does what three layers do, (B, h, w, C) -> (B, 2 h, 2 w, F)."""
 
     def __init__(

@@ -25,6 +25,13 @@ if TYPE_CHECKING:
 MAX_FLOAT_ERROR = 1e-4
 """Largest difference of a map pixel, intensity units, that a float32 graph may show."""
 
+TIES = 0.01
+"""Share of the crops that may be further apart all the same: where two channels are equally near to
+a third, the last bit decides which of them a channel graph joins to it."""
+
+MAX_TIE_ERROR = 0.05
+"""Largest difference of a unit's intensity that such a crop may show."""
+
 PRESENT = 1.0
 """Intensity from which a unit counts as present."""
 
@@ -119,7 +126,10 @@ class Parity:
         """Says in one sentence why the graph must not be used; empty if it may."""
         if recipe in _FLOAT32:
             # Written so that a NaN is objected to.
+            tied = self.crops_apart <= TIES * self.crops
             if self.max_map_error <= MAX_FLOAT_ERROR:
+                return ""
+            if tied and self.max_intensity_error <= MAX_TIE_ERROR:
                 return ""
             return (
                 f"{recipe} must answer as the network does, within {MAX_FLOAT_ERROR:g}. "

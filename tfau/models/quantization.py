@@ -133,7 +133,7 @@ class EightBitKernels(layers.Layer):  # type: ignore[misc]
         value = ops.convert_to_tensor(variable)
         if not _is_kernel(variable):
             return value
-        channels = (len(variable.shape) - 1,)
+        channels: tuple[int, ...] = (len(variable.shape) - 1,)
         if isinstance(self.layer, layers.DepthwiseConv2D):
             channels = (2, 3)
         elif isinstance(self.layer, layers.Conv2DTranspose):
