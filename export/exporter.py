@@ -195,6 +195,10 @@ def _bundle(
 def _provenance(run: TrainedRun) -> dict[str, Any]:
     """Says where the weights come from and who may use them."""
     tools, config = ("tensorflow", "keras", "ai-edge-quantizer"), run.config
+    further = {
+        "fine_tuned_from": Path(config.finetune).name,
+        "learnt_rounding_for": config.quantize,
+    }
     return {
         **run.provenance,
         "use": run.use,
@@ -203,8 +207,7 @@ def _provenance(run: TrainedRun) -> dict[str, Any]:
             "kind": config.network,
             "backbone": config.backbone,
             "started_from": Path(config.weights).name if config.weights else "random weights",
-            "fine_tuned_from": Path(config.finetune).name,
-            "learnt_rounding_for": config.quantize,
+            **{key: value for key, value in further.items() if value},
             "decoder_filters": list(config.decoder_filters),
             "graph_levels": list(config.graph_levels),
         },

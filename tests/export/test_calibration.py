@@ -56,6 +56,18 @@ def test_a_folder_is_cropped_as_the_edge_does(run, folder):
     assert described == calibration(str(folder), run, strength, seed=3).describe()
 
 
+def test_a_prepared_data_set_shows_its_strongest(run, tmp_path):
+    pytest.importorskip("tensorflow_datasets")
+    name, where = "synthetic_faces/tiny", str(tmp_path)
+    shown = calibration(name, run, strength, seed=1, data_dir=where)
+    assert shown.crops.shape == (256, 64, 64, 3)
+    assert shown.describe()["source"].startswith(name)
+    again = calibration(name, run, strength, seed=1, data_dir=where)
+    assert again.describe() == shown.describe()
+    other = calibration(name, run, strength, seed=2, data_dir=where)
+    assert other.describe()["sha256"] != shown.describe()["sha256"]
+
+
 def test_a_single_picture_will_do(run, folder):
     assert len(calibration(str(folder / "one.png"), run, strength).crops) == 1
 

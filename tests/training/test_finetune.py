@@ -111,6 +111,12 @@ def test_a_network_without_maps_cannot_round(small):
         Run.check(config)
 
 
+def test_half_precision_cannot_round(small):
+    config = dataclasses.replace(small, precision="bfloat16", quantize="static_wi8_ai8")
+    with pytest.raises(ValueError, match="`quantize` wants `precision` float32"):
+        Run.check(config)
+
+
 def test_the_config_survives_its_file(tuned):
     text = (tuned.folder / "config.json").read_text()
     assert TrainConfig.read(tuned.folder / "config.json") == tuned.config

@@ -151,6 +151,11 @@ class TrainConfig:
             raise ValueError(
                 f"`quantize` is for heatmap networks only. Received: `network` {self.network!r}."
             )
+        if self.quantize and self.precision != "float32":
+            raise ValueError(
+                "`quantize` wants `precision` float32: others round more than it does. "
+                f"Received: {self.precision!r}."
+            )
         if self.finetune:
             self._check_finetune(TrainConfig.read(Path(self.finetune) / "config.json"))
         if not set(self.graph_levels) <= {1, 2, 3}:
