@@ -9,7 +9,7 @@ import skimage.data
 
 from export.calibration import calibration
 from export.trained_run import TrainedRun
-from tfau.core import SourceError
+from tfau.core import MissingExtra, SourceError
 
 
 @pytest.fixture(scope="module")
@@ -86,5 +86,5 @@ def test_a_broken_picture_is_named(run, folder):
 
 
 def test_what_is_neither_a_folder_nor_a_data_set_is_refused(run, tmp_path):
-    with pytest.raises(ValueError, match="nowhere"):
+    with pytest.raises((ValueError, MissingExtra), match="nowhere"):
         calibration("nowhere", run, strength, data_dir=str(tmp_path))
