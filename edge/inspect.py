@@ -39,7 +39,7 @@ def report(bundle: EdgeBundle, name: str, size: int) -> list[str]:
     """
     measured = dict(bundle.measured)
     lines = [f"{name}, {size / 1e6:.2f} MB"]
-    if measured.pop("passed", True) is not True:
+    if measured.pop("passed", None) not in (True, None):
         lines.append("FAILED the checks of its export: do not use it.")
     each = "a crop" if bundle.batch == 1 else f"{bundle.batch} crops"
     ends = f"from {each} of {bundle.crop_size} px to intensities, 0 to 5"

@@ -18,8 +18,9 @@ _TAPS = ((3, 1), (2, 0))
 def prepare(model: keras.Model) -> keras.Model:
     """Replaces transposed convolutions by four convolutions each, one for every parity of a pixel.
 
-    They multiply as often, but XNNPACK does it about three times as fast, in float32 and in int8;
-    no kernel of LiteRT interleaves better than a reshape does, which costs nothing.
+    They multiply as often, but XNNPACK does it about three times as fast, in float32 and in int8.
+    Pixels are interleaved by concatenation and reshaping, which the quantiser knows, where it does
+    not know DEPTH_TO_SPACE.
 
     Args:
         model: Any network; only an `AUHeatmapNet` has what can be replaced.

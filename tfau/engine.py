@@ -27,6 +27,7 @@ def check(config: TrainConfig) -> None:
     backbones.named(config.backbone)
     networks.check(config.network, config)
     optimizers.check(config)
+    config.check_start()
     if config.quantize:
         check_name("recipe", config.quantize, quantization.RECIPES)
 

@@ -80,6 +80,14 @@ def test_stopped_and_resumed_it_is_the_same(start, tuned, data, tmp_path):
         np.testing.assert_array_equal(np.asarray(one), np.asarray(other))
 
 
+def test_what_came_of_it_needs_the_first_run_no_more(tuned, tmp_path):
+    config = dataclasses.replace(tuned.config, finetune=str(tmp_path / "gone"))
+    (tmp_path / "config.json").write_text(config.to_json())
+    assert Run.open(tmp_path).config == config
+    with pytest.raises(ValueError, match="is not the config of a run"):
+        Run.check(config)  # but training it again would
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [

@@ -156,8 +156,6 @@ class TrainConfig:
                 "`quantize` wants `precision` float32: others round more than it does. "
                 f"Received: {self.precision!r}."
             )
-        if self.finetune:
-            self._check_finetune(TrainConfig.read(Path(self.finetune) / "config.json"))
         if not set(self.graph_levels) <= {1, 2, 3}:
             raise ValueError(f"`graph_levels` must lie in 1 to 3. Received: {self.graph_levels}.")
         if self.graph_rank is not None and self.graph_rank < 1:
@@ -169,8 +167,14 @@ class TrainConfig:
         if len(set(self.datasets)) < len(self.datasets):
             raise ValueError(f"`dataset` must not name one set twice. Received: {self.dataset}.")
 
-    def _check_finetune(self, start: TrainConfig) -> None:
-        """Compares with the run that is trained further; ValueError if they do not fit."""
+    def check_start(self) -> None:
+        """Compares with the run that is trained further, if one is; ValueError if they do not fit.
+
+        Only training needs that run. Whoever scores or exports what came of it does not.
+        """
+        if not self.finetune:
+            return
+        start = TrainConfig.read(Path(self.finetune) / "config.json")
         for fields, why in (
             (_ARCHITECTURE, "its network is another"),
             (_PEOPLE if self.dataset == start.dataset else (), "it may have learnt from our tests"),
