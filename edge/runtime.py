@@ -154,12 +154,7 @@ class AUModel:
             )
         batch = self.bundle.batch
         chunks = [crops[start : start + batch] for start in range(0, len(crops), batch)]
-        answers = [
-            self._graph(image=np.resize(chunk, (batch, size, size, 3)).astype(np.float32))
-            if len(chunk) < batch
-            else self._graph(image=chunk.astype(np.float32))
-            for chunk in chunks
-        ]
+        answers = [self._graph(image=filled(chunk, batch)) for chunk in chunks]
         return {
             name: np.concatenate([a[name] for a in answers])[: len(crops)] for name in answers[0]
         }
@@ -182,6 +177,11 @@ class AUModel:
             raise BundleError("The graph answers the same crop differently the second time.")
         seen = first[:: golden.every, :: golden.every]
         return float(np.abs(seen - golden.answer).max())
+
+
+def filled(crops: npt.NDArray[np.uint8], batch: int) -> npt.NDArray[np.float32]:
+    """Makes what a graph takes of (n, S, S, 3) crops: repeats them until there are `batch`."""
+    return np.resize(crops, (batch, *crops.shape[1:])).astype(np.float32)
 
 
 def _shapes(sides: Iterable[Mapping[str, tuple[int, ...]]]) -> str:

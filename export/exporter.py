@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -24,6 +24,7 @@ from export.trained_run import TrainedRun
 from export.verify import Limits, Parity, Runner, Verifier, check_file, read_intensities
 from tfau import __version__
 from tfau.core import EdgeBundle
+from tfau.core.errors import ctrl_c
 from tfau.core.files import whole_file, whole_folder
 
 
@@ -88,20 +89,27 @@ def export(run: TrainedRun, out: Path, wishes: Wishes) -> None:
     Raises:
         ValueError: If a graph cannot be made or is not good enough; nothing is written then.
     """
-    _say(f"Loading {run.folder / run.model_file}")
-    model = run.network()
-    if wishes.calibrate:
-        _say(f"Looking for crops in {wishes.calibrate}")
-    shown = calibration(
-        wishes.calibrate,
-        run,
-        lambda crops: read_intensities(run, model, crops),
-        seed=wishes.seed,
-        data_dir=wishes.data_dir,
-    )
-    with tempfile.TemporaryDirectory() as folder:
-        made = _make(run, model, shown, wishes, Path(folder))
-        _write(run, shown, made, wishes, out)
+    with ctrl_c() as check:
+
+        def say(line: str) -> None:
+            check()
+            print(line, flush=True)
+
+        say(f"Loading {run.folder / run.model_file}")
+        model = run.network()
+        if wishes.calibrate:
+            say(f"Looking for crops in {wishes.calibrate}")
+        shown = calibration(
+            wishes.calibrate,
+            run,
+            lambda crops: read_intensities(run, model, crops),
+            seed=wishes.seed,
+            data_dir=wishes.data_dir,
+        )
+        with tempfile.TemporaryDirectory() as folder:
+            made = _make(run, model, shown, wishes, Path(folder), say)
+            check()
+            _write(run, shown, made, wishes, out)
     print(f"\n{card.files_table(made)}\n\n{card.units_table(made)}\n")
     for one in made:
         if one.kept:
@@ -113,7 +121,12 @@ def export(run: TrainedRun, out: Path, wishes: Wishes) -> None:
 
 
 def _make(
-    run: TrainedRun, model: keras.Model, shown: Calibration, wishes: Wishes, folder: Path
+    run: TrainedRun,
+    model: keras.Model,
+    shown: Calibration,
+    wishes: Wishes,
+    folder: Path,
+    say: Callable[[str], None],
 ) -> list[Made]:
     """Makes all that is wished, and compares it with the network."""
     size, batch, stem = run.config.crop_size, wishes.batch, _stem(run, wishes)
@@ -121,7 +134,7 @@ def _make(
     made: list[Made] = []
 
     def judge(name: str, file: str, content: bytes | Path, runner: Runner, *kept: Kept) -> None:
-        _say(f"{name}: comparing it with the network on {len(run.test)} crops")
+        say(f"{name}: comparing it with the network on {len(run.test)} crops")
         parity = verify(runner)
         objection = parity.objection(name, wishes.limits)
         if objection and not wishes.force:
@@ -129,12 +142,12 @@ def _make(
         made.append(Made(name, file, content, _bytes(content), runner, parity, objection, kept))
 
     if "tflite" in wishes.formats:
-        _say("Converting")
+        say("Converting")
         quantizer = Quantizer(convert(model, size, batch), shown.crops)
         held = Verifier(run, model, run.held, batch)
         for recipe in wishes.recipes:
-            _say(f"{recipe}: making it")
-            graph, kept = quantize_selectively(quantizer, recipe, held, wishes.limits, _say)
+            say(f"{recipe}: making it")
+            graph, kept = quantize_selectively(quantizer, recipe, held, wishes.limits, say)
             check(graph, size, len(run.aus.point_names), stride=run.codec.stride, batch=batch)
             judge(recipe, f"{stem}_{recipe}.tflite", graph, Graph(graph), *kept)
     if "onnx" in wishes.formats:
@@ -230,7 +243,3 @@ def _bytes(content: bytes | Path) -> int:
     if isinstance(content, bytes):
         return len(content)
     return sum(file.stat().st_size for file in content.rglob("*") if file.is_file())
-
-
-def _say(line: str) -> None:
-    print(line, flush=True)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from ai_edge_litert import schema_py_generated as schema
 
-from edge.runtime import Graph
+from edge.runtime import Graph, filled
 from export.quantize import RECIPES
 from tfau.core import Golden
 
@@ -37,8 +37,7 @@ def golden(
         The crop, every fourth pixel of the answer, and how far another machine may be from it.
     """
     image = _face(crop_size)
-    filled = np.resize(image, (batch, *image.shape)).astype(np.float32)
-    maps = Graph(graph)(image=filled)["heatmaps"][0]
+    maps = Graph(graph)(image=filled(image[None], batch))["heatmaps"][0]
     tolerance = RECIPES[recipe].tolerance
     if tolerance is None:
         step = _output_step(graph)

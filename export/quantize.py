@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from ai_edge_litert import schema_py_generated as schema
 
+from edge.runtime import filled
 from tfau.core.names import check_name
 
 
@@ -143,15 +144,7 @@ class Quantizer:
         )
         batch = int(schema.ModelT.InitFromPackedBuf(self._graph).subgraphs[0].tensors[0].shape[0])
         starts = range(0, len(self._crops), batch)
-        samples = (
-            {
-                "image": np.resize(
-                    self._crops[start : start + batch], (batch, *self._crops.shape[1:])
-                )
-            }
-            for start in starts
-        )
-        shown = [{"image": one["image"].astype(np.float32)} for one in samples]
+        shown = [{"image": filled(self._crops[start : start + batch], batch)} for start in starts]
         # In this mode every tensor is watched, whatever the recipe.
         calibration.calibrate({"serving_default": shown}, recipe_manager.RecipeManager())
         ranges: dict[str, Any] = calibration.get_model_qsvs()

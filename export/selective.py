@@ -14,6 +14,7 @@ from export.quantize import Quantizer
 from export.verify import Limits, Verifier
 
 _BLAME_CROPS = 48
+_REPORT = 10  # layers from one line of progress to the next
 _ROUNDS = 15
 
 
@@ -71,7 +72,9 @@ def quantize_selectively(
     layers = list(quantizer.layers)
     log(f"{recipe} {why} on held-out crops; looking which of {len(layers)} layers are to blame")
     blame = {}
-    for layer in layers:
+    for number, layer in enumerate(layers, start=1):
+        if number % _REPORT == 0:
+            log(f"{recipe}: {number} of {len(layers)}")
         others = [other for other in layers if other != layer]
         blame[layer] = held.map_error(Graph(quantizer(recipe, others)), _BLAME_CROPS)
     order = sorted(layers, key=blame.__getitem__, reverse=True)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from edge.runtime import AUModel
+from edge.runtime import AUModel, filled
 from export.trained_run import LabelledCrops, TrainedRun
 from tfau.core.action_units import INTENSITY_MAX
 from tfau.core.agreement import Interval, bootstrap, bootstrap_difference, score
@@ -242,8 +242,7 @@ class Verifier:
         """Runs a graph on the crops; returns their maps and the median seconds of a crop."""
         answers, times = [], []
         for chunk in _chunks(self._crops.images[:crops], self._batch):
-            # The last batch is filled up with its own crops.
-            image = np.resize(chunk, (self._batch, *chunk.shape[1:])).astype(np.float32)
+            image = filled(chunk, self._batch)
             started = time.perf_counter()
             answers.append(graph(image=image)["heatmaps"][: len(chunk)])
             times.append((time.perf_counter() - started) / self._batch)
@@ -310,8 +309,7 @@ def check_file(path: Path, graph: Runner, crops: LabelledCrops, batch: int) -> N
         ValueError: If it does not.
     """
     images = crops.images[:batch]
-    filled = np.resize(images, (batch, *images.shape[1:])).astype(np.float32)
-    expected = graph(image=filled)["heatmaps"][: len(images)]
+    expected = graph(image=filled(images, batch))["heatmaps"][: len(images)]
     turned = np.ascontiguousarray(images.swapaxes(1, 2)).swapaxes(1, 2)  # columns first in memory
     model = AUModel(path)
     for one in (images, turned):

@@ -8,19 +8,16 @@ epochs at a tenth of its rate; `--quantize static_wi8_ai8` rounds as the int8 gr
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import itertools
-import signal
 import sys
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tfau import configs
-from tfau.core.errors import require_extra, run_cli
+from tfau.core.errors import ctrl_c, require_extra, run_cli
 from tfau.core.quiet import import_quietly
 
 if TYPE_CHECKING:
@@ -158,7 +155,7 @@ def _train_one(run: Run, data: PreparedSet, console: Console, spread: Spread) ->
         TimeRemainingColumn(),
     )
     with (
-        _ctrl_c() as check,
+        ctrl_c() as check,
         Progress(*columns, console=console, transient=True) as progress,
     ):
         done = len(run.history())
@@ -189,40 +186,6 @@ def _train_one(run: Run, data: PreparedSet, console: Console, spread: Spread) ->
     ended = all((run.folder / name).exists() for name in ("calibration.npz", "report.md"))
     if len(run.history()) > done or not ended:
         run.finish(data).show_briefly()
-
-
-@contextlib.contextmanager
-def _ctrl_c() -> Iterator[Callable[[], None]]:
-    """Remembers Ctrl-C: what it raises while TensorFlow tidies up is lost, with a traceback.
-
-    Yields:
-        What raises it again.
-    """
-    pressed = False
-
-    def remember(*_: object) -> None:
-        nonlocal pressed
-        pressed = True
-        raise KeyboardInterrupt
-
-    def check() -> None:
-        if pressed:
-            raise KeyboardInterrupt
-
-    def report(lost: sys.UnraisableHookArgs) -> None:
-        if lost.exc_type is not KeyboardInterrupt:
-            report_before(lost)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield check
-        return
-    report_before, sys.unraisablehook = sys.unraisablehook, report
-    before = signal.signal(signal.SIGINT, remember)
-    try:
-        yield check
-    finally:
-        signal.signal(signal.SIGINT, before)
-        sys.unraisablehook = report_before
 
 
 # A renderer process imports this file again under another name, and must not train anything.

@@ -1,9 +1,13 @@
 """What `python -m export` makes of a run, and what it refuses."""
 
+import contextlib
 import io
 import json
+import os
 import shutil
+import signal
 import sys
+import time
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -439,6 +443,21 @@ def test_a_full_disk_leaves_what_was_there(
     assert "No space left on device" in error
     assert [path.name for path in tmp_path.iterdir()] == ["blobs_float32.tflite"]
     assert (tmp_path / "blobs_float32.tflite").read_text() == "from before"
+
+
+def test_ctrl_c_that_a_library_loses_still_ends_it(
+    run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def losing(*words: Any) -> bytes:
+        with contextlib.suppress(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(5)
+        return convert(*words)
+
+    monkeypatch.setattr("export.exporter.convert", losing)
+    with pytest.raises(KeyboardInterrupt):
+        main([str(run_folder), "-o", str(tmp_path / "out")])
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_network_that_needs_foreign_code(

@@ -14,7 +14,7 @@ import pytest
 
 from tfau import evaluate, train
 from tfau.configs import TrainConfig
-from tfau.core.errors import run_cli
+from tfau.core.errors import ctrl_c, run_cli
 from tfau.predictions import Predictions
 from tfau.training import Run
 
@@ -139,7 +139,7 @@ def test_ctrl_c_that_got_lost_comes_back(capfd):
         def __del__(self):
             signal.raise_signal(signal.SIGINT)
 
-    with train._ctrl_c() as check:
+    with ctrl_c() as check:
         check()
         Dying()  # Python drops what is raised there, and prints it
         with pytest.raises(KeyboardInterrupt):

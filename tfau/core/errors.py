@@ -11,9 +11,12 @@ ImportError
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import signal
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 
 
 class BundleError(ValueError):
@@ -70,3 +73,37 @@ def run_cli(main: Callable[[Sequence[str] | None], int | None]) -> int:
         for note in getattr(error, "__notes__", ()):  # more than a sentence holds: a folder tree
             print(note, file=sys.stderr)
         return 2
+
+
+@contextlib.contextmanager
+def ctrl_c() -> Iterator[Callable[[], None]]:
+    """Remembers Ctrl-C: what it raises while a library tidies up is lost, with a traceback.
+
+    Yields:
+        What raises it again.
+    """
+    pressed = False
+
+    def remember(*_: object) -> None:
+        nonlocal pressed
+        pressed = True
+        raise KeyboardInterrupt
+
+    def check() -> None:
+        if pressed:
+            raise KeyboardInterrupt
+
+    def report(lost: sys.UnraisableHookArgs) -> None:
+        if lost.exc_type is not KeyboardInterrupt:
+            report_before(lost)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield check
+        return
+    report_before, sys.unraisablehook = sys.unraisablehook, report
+    before = signal.signal(signal.SIGINT, remember)
+    try:
+        yield check
+    finally:
+        signal.signal(signal.SIGINT, before)
+        sys.unraisablehook = report_before
