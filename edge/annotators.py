@@ -33,7 +33,7 @@ _TEXT: Color = (232, 236, 241)
 _FAINT: Color = (139, 150, 165)
 
 # fmt: off
-_CLOSED = (
+CLOSED = (
     (10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377, 152,
      148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109),  # outline
     (33, 7, 163, 144, 145, 153, 154, 155, 133, 173, 157, 158, 159, 160, 161, 246),  # right eye
@@ -43,10 +43,11 @@ _CLOSED = (
     (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 267, 0, 37, 39, 40, 185),
     (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308, 415, 310, 311, 312, 13, 82, 81, 80, 191),
 )
-_OPEN = ((168, 6, 197, 195, 5, 4), (98, 97, 2, 326, 327))                                # nose
+OPEN = ((168, 6, 197, 195, 5, 4), (98, 97, 2, 326, 327))                                # nose
 _IRISES = ((469, 470, 471, 472), (474, 475, 476, 477))
 # fmt: on
 _EYE_CORNERS = (33, 263)
+_BUMP = 0.14  # width of a bump where the network draws none, distances of the outer eye corners
 _SUBPIXEL = 4  # bits after the point in OpenCV's drawing coordinates: no jumping in a video
 
 
@@ -82,7 +83,7 @@ class MeshAnnotator(Annotator):
                     dots, _fixed(point), _fixed(unit * 0.008), color, -1, cv2.LINE_AA, _SUBPIXEL
                 )
             width = max(1, round(unit * 0.012))
-            for closed, loops in ((True, _CLOSED), (False, _OPEN)):
+            for closed, loops in ((True, CLOSED), (False, OPEN)):
                 loop_points = [_fixed_line(points[list(loop)]) for loop in loops]
                 cv2.polylines(lines, loop_points, closed, color, width, cv2.LINE_AA, _SUBPIXEL)
             for iris in _IRISES if len(points) > 468 else ():
@@ -99,7 +100,8 @@ class MeshAnnotator(Annotator):
 class HeatmapAnnotator(Annotator):
     """Lays the network's maps over the face, hotter where a unit is stronger.
 
-    At each pixel it shows the highest of a face's maps, as the network drew them.
+    At each pixel it shows the highest of a face's maps, as the network drew them; of a network that
+    draws none, a bump at each point, as high as its intensity.
 
     Args:
         opacity: Of full intensity, 0 to 1.
@@ -114,10 +116,12 @@ class HeatmapAnnotator(Annotator):
         heat = np.zeros((height, width), np.float32)
         for reading in readings:
             if reading.maps is None or reading.to_maps is None:
-                continue
-            flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-            highest = reading.maps.max(axis=-1) / np.float32(INTENSITY_MAX)
-            spots = cv2.warpAffine(highest, reading.to_maps, (width, height), flags=flags)
+                spots = _bumps(reading, (height, width))
+            else:
+                flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+                highest = reading.maps.max(axis=-1) / np.float32(INTENSITY_MAX)
+                drawn = cv2.warpAffine(highest, reading.to_maps, (width, height), flags=flags)
+                spots = np.asarray(drawn, np.float32)
             # The highest, not the sum: faces that overlap would look stronger than 5.
             np.maximum(heat, spots, out=heat)
         hot = np.nonzero(heat)
@@ -195,25 +199,31 @@ class BarsAnnotator(Annotator):
 
 
 class FaceAnnotator(Annotator):
-    """Draws everything: heat, mesh, and the panel of bars. Small frames are enlarged to be legible.
+    """Draws everything: heat, mesh, and the panel of bars, at a size that is legible.
 
     Args:
         aus: The units of the model.
         threshold: Intensity from which a unit counts as present.
         min_side: Frames with a shorter side than this are enlarged to it, px.
+        max_side: Frames with a longer side than this are shrunk to it, px.
     """
 
-    def __init__(self, aus: AUSet, threshold: float = 1.0, min_side: int = 400) -> None:
-        self.min_side = min_side
+    def __init__(
+        self, aus: AUSet, threshold: float = 1.0, min_side: int = 400, max_side: int = 4096
+    ) -> None:
+        self.min_side, self.max_side = min_side, max_side
         self._layers = (HeatmapAnnotator(), MeshAnnotator(), BarsAnnotator(aus, threshold))
 
     def annotate(self, image: Image, readings: Sequence[AUReading]) -> Image:
         """Returns the annotated picture, with a panel on its right."""
         height, width = image.shape[:2]
         scale = max(1.0, self.min_side / min(height, width))
-        if scale > 1:
-            size = round(width * scale), round(height * scale)
-            image = cv2.resize(image, size, interpolation=cv2.INTER_CUBIC)  # type: ignore[assignment]
+        if max(height, width) > self.max_side:
+            scale = self.max_side / max(height, width)
+        if scale != 1:
+            size = max(round(width * scale), 1), max(round(height * scale), 1)
+            way = cv2.INTER_CUBIC if scale > 1 else cv2.INTER_AREA
+            image = cv2.resize(image, size, interpolation=way)  # type: ignore[assignment]
             readings = [_scaled(reading, scale) for reading in readings]
         for layer in self._layers:
             image = layer.annotate(image, readings)
@@ -248,8 +258,13 @@ def _scaled(reading: AUReading, scale: float) -> AUReading:
     return dataclasses.replace(reading, points=points, face=face, to_maps=to_maps)
 
 
+def color_of(track_id: int) -> Color:
+    """Returns the colour of a face, the same in every picture of it."""
+    return _FACES[track_id % len(_FACES)]
+
+
 def _color(face: FaceFrame) -> Color:
-    return _FACES[face.track_id % len(_FACES)]
+    return color_of(face.track_id)
 
 
 def _mix(color: Color, other: Color, share: float) -> Color:
@@ -288,3 +303,22 @@ def _write(
     place = round(baseline[0]), round(baseline[1])
     thickness = max(1, round(scale * 1.4))
     cv2.putText(image, text, place, cv2.FONT_HERSHEY_DUPLEX, scale, color, thickness, cv2.LINE_AA)
+
+
+def _bumps(reading: AUReading, shape: tuple[int, int]) -> npt.NDArray[np.float32]:
+    """Draws a bump at each point, as wide on the face as the bumps of heatmap networks are."""
+    heat = np.zeros(shape, np.float32)
+    seen = reading.points[np.isfinite(reading.points).all(axis=1) & (reading.points[:, 2] > 0)]
+    if reading.face is None or not len(seen):
+        return heat
+    spread = _BUMP * float(np.linalg.norm(np.subtract(*reading.face.mesh[list(_EYE_CORNERS), :2])))
+    reach = max(1, round(3 * spread))
+    for x, y, level in seen:
+        top, left = max(0, round(y) - reach), max(0, round(x) - reach)
+        patch = heat[top : max(0, round(y) + reach + 1), left : max(0, round(x) + reach + 1)]
+        rows, columns = (np.arange(side) for side in patch.shape)
+        bump = np.exp(-((rows + top - y) ** 2)[:, None] / (2 * spread**2)) * np.exp(
+            -((columns + left - x) ** 2) / (2 * spread**2)
+        )
+        np.maximum(patch, bump * level / INTENSITY_MAX, out=patch)
+    return heat

@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import cv2
 
 from edge.analyzer import FaceAnalyzer
 from edge.annotators import FaceAnnotator, write_note
-from edge.face_mesh import FaceMesh
-from edge.sinks import json_line
-from edge.sources import ImageSource, Source, open_source
-from edge.video import add_model_arguments, load_model
+from edge.arguments import add_arguments, load_model, make_filter, open_mesh
+from edge.pipeline import yield_often
+from edge.publish import open_publisher
+from edge.sinks import CsvSink, VideoSink, json_line
+from edge.sources import ImageSource, LiveSource, Source, open_source
+from edge.stream import Answer, ReadingStream
 from tfau.core.errors import run_cli
 
 _WINDOW = "tfau"
 # Can be resized, keeps its proportions, has no tool bar.
 _WINDOW_STYLE = cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL
-_EPILOG = "In the window, q or Esc ends the program; in a terminal, Ctrl-C does."
+_EPILOG = """
+In the window, q or Esc ends the program; in a terminal, Ctrl-C does. Nothing is stored unless
+`--record` says so, and nothing is sent unless `--publish` does.
+"""
+
+Take = Callable[[Answer], None]
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -38,53 +47,124 @@ def main(argv: Sequence[str] | None = None) -> None:
     """
     parser = argparse.ArgumentParser("python -m edge.camera", description=__doc__, epilog=_EPILOG)
     parser.add_argument(
-        "--source", default="0", help="number of a camera, URL, or file (default: camera 0)"
+        "--source",
+        default="0",
+        help="number of a camera, `picamera`, URL, or file (default: camera 0)",
     )
-    add_model_arguments(parser)
+    add_arguments(parser, smooth=True)
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="read every Nth frame")
     parser.add_argument(
         "--headless", action="store_true", help="print a line of JSON for each frame, no window"
     )
+    parser.add_argument(
+        "--record", metavar="FOLDER", help="store what the camera sees (video) and reads (CSV)"
+    )
+    parser.add_argument(
+        "--publish",
+        metavar="URL",
+        help="send each reading to osc://HOST:PORT/PREFIX or mqtt://HOST:PORT/TOPIC",
+    )
     arguments = parser.parse_args(argv)
 
+    yield_often()
     model = load_model(arguments)
+    filters = make_filter(arguments, model)
     if not arguments.headless:
         _open_window()
-    mesh = FaceMesh(max_faces=arguments.max_faces, threads=arguments.threads)
-    with mesh, open_source(arguments.source) as source:
+    with contextlib.ExitStack() as stack:
+        takes: list[Take] = []
+        if arguments.publish:
+            publisher = stack.enter_context(open_publisher(arguments.publish))
+            takes.append(lambda answer: publisher.send(answer.frame, answer.readings))
+        source = stack.enter_context(open_source(arguments.source))
+        follow = not isinstance(source, ImageSource)
+        mesh = stack.enter_context(open_mesh(arguments, follow=follow))
         analyzer = FaceAnalyzer(model, mesh)
+        stream = ReadingStream(analyzer, filters, every=arguments.every)
+        if arguments.record:
+            takes.append(stack.enter_context(_recorder(Path(arguments.record), analyzer, source)))
         try:
             if arguments.headless:
-                _print(source, analyzer)
+                _print(source, stream, takes)
             else:
-                _show(source, analyzer)
+                _show(source, stream, takes)
         except KeyboardInterrupt:
             return  # the usual way to end a camera is no error
 
 
-def _print(source: Source, analyzer: FaceAnalyzer) -> None:
-    for frame in source:
-        readings = analyzer.analyze(frame.image, frame.timestamp_ms)
-        print(json_line(frame, readings), flush=True)
+@contextlib.contextmanager
+def _recorder(folder: Path, analyzer: FaceAnalyzer, source: Source):  # type: ignore[no-untyped-def]
+    """Opens video and table, named after the time; gives what stores an answer in both."""
+    folder.mkdir(parents=True, exist_ok=True)
+    name = time.strftime("camera-%Y%m%d-%H%M%S")
+    threshold = analyzer.model.bundle.threshold
+    table = CsvSink(folder / f"{name}.csv", analyzer.aus, threshold, sides=True)
+    video = VideoSink(folder / f"{name}{VideoSink.suffix()}", source.rate)
+
+    def take(answer: Answer) -> None:
+        table.append(answer.frame, answer.readings)
+        video.append(answer.frame.image, answer.frame.timestamp_ms)
+
+    with table, video:
+        # Whatever ends a recording, what was recorded is whole: it is closed as if all were well.
+        stopped: BaseException | None = None
+        try:
+            yield take
+        except (KeyboardInterrupt, OSError) as error:
+            stopped = error
+    if stopped is not None:
+        raise stopped
 
 
-def _show(source: Source, analyzer: FaceAnalyzer) -> None:
-    bundle = analyzer.model.bundle
-    annotator = FaceAnnotator(bundle.aus, bundle.threshold)
-    start = before = time.monotonic()
-    speed = 0.0
-    for frame in source:
-        readings = analyzer.analyze(frame.image, frame.timestamp_ms)
-        picture = annotator.annotate(frame.image, readings)
+class _Gauge:
+    """Measures how fast frames come and how old they are, over about ten of them."""
+
+    def __init__(self, source: Source) -> None:
+        self._source, self._before = source, time.monotonic()
+        self._speed = self._age_ms = 0.0
+
+    def __call__(self, answer: Answer) -> str:
+        """Takes a frame that has just been read and says how it goes."""
         now = time.monotonic()
-        # A running mean over about ten frames: the figure can be read while it changes.
-        current = 1 / max(now - before, 1e-3)
-        speed, before = (0.9 * speed + 0.1 * current if speed else current), now
-        write_note(picture, f"{speed:.0f} frames a second")
-        if frame.index == 0:
+        speed = 1 / max(now - self._before, 1e-3)
+        self._speed, self._before = (0.9 * self._speed + 0.1 * speed if self._speed else speed), now
+        note = f"{self._speed:.0f} frames a second"
+        if isinstance(self._source, LiveSource):
+            age_ms = (now - self._source.clock_s) * 1000 - answer.frame.timestamp_ms
+            self._age_ms = 0.9 * self._age_ms + 0.1 * age_ms if self._age_ms else age_ms
+            note += f", {self._age_ms:.0f} ms behind, {answer.dropped} dropped"
+        return note
+
+
+def _print(source: Source, stream: ReadingStream, takes: Sequence[Take]) -> None:
+    gauge = _Gauge(source)
+    for answer in stream.read(source):
+        print(json_line(answer.frame, answer.readings), flush=True)
+        for take in takes:
+            take(answer)
+        note = gauge(answer)
+        if sys.stderr.isatty():
+            print(f"\r{note} ", end="", file=sys.stderr)
+
+
+def _show(source: Source, stream: ReadingStream, takes: Sequence[Take] = ()) -> None:
+    analyzer, gauge = stream.analyzer, _Gauge(source)
+    annotator = FaceAnnotator(analyzer.aus, analyzer.model.bundle.threshold)
+    start, first = time.monotonic(), True
+    for answer in stream.read(source):
+        frame = answer.frame
+        picture = annotator.annotate(frame.image, answer.readings)
+        for take in takes:
+            take(answer)
+        write_note(picture, gauge(answer))
+        if first:
             cv2.resizeWindow(_WINDOW, picture.shape[1], picture.shape[0])
+            first = False
         cv2.imshow(_WINDOW, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
         # A file plays no faster than it was filmed, and a photo stays until a key is pressed.
         due = float("inf") if isinstance(source, ImageSource) else start + frame.timestamp_ms / 1000
+        if isinstance(source, LiveSource):
+            due = 0.0
         if not _wait_until(due):
             return
 

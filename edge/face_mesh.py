@@ -1,4 +1,4 @@
-"""Finds faces and their 478-point mesh: Google's face models, run by LiteRT without mediapipe."""
+"""Finds faces and fits a mesh to each: Google's face models, run by LiteRT without mediapipe."""
 
 from __future__ import annotations
 
@@ -6,46 +6,76 @@ import hashlib
 import io
 import math
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from edge.crop import crop_face
+from edge.face_detector import FaceDetector, sigmoid
 from edge.runtime import Graph
+from edge.warp import check_image, crop_face
 from tfau.core import BundleError, FaceAligner, FaceFrame
 from tfau.core.faces import MESH_VERTICES
 
 Floats = npt.NDArray[np.float64]
+Mesh = npt.NDArray[np.float32]
 
 MODELS = Path(__file__).parent / "models" / "face_landmarker.task"
 SHA256 = "64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff"
+FAST_MODEL = MODELS.with_name("face_landmark.tflite")
+FAST_SHA256 = "1055cb9d4a9ca8b8c688902a3a5194311138ba256bcc94e336d8373a5f30c814"
 
-_DETECTOR_SIZE = 128
-_MESH_SIZE = 256
 _ROI_SCALE = 1.5  # the mesh network wants half a face of surroundings
 _RIGHT_EYE_CORNER, _LEFT_EYE_CORNER, _NOSE_TIP = 33, 263, 1
+_STILL_LEVELS, _FOLLOW_LEVELS = 3, 2
+_SEARCH_EVERY_MS = 250.0
+_SURE = 0.8
+_GRID = 128  # steps in a radian, in a doubling, and in a face's side
+_MOVED = 0.1  # of a region's side: a face that is that much off its region is fitted again
+
+
+class FrontEnd(Protocol):
+    """Finds faces and their meshes; a context manager."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def detect(self, image: npt.NDArray[np.uint8], timestamp_ms: float = 0.0) -> list[FaceFrame]:
+        """Finds the faces of one frame, (H, W, 3) uint8 RGB."""
+
+    def state(self) -> Any:
+        """Returns what is carried from frame to frame; None if that cannot be told."""
+
+    def restore(self, state: Any, /) -> None:
+        """Takes over what `state` returned."""
 
 
 class FaceMesh:
     """Finds faces in a frame and fits the MediaPipe mesh to each.
 
-    The detector sees the whole frame letterboxed to 128 px and, only if there is no face in that,
-    overlapping squares of half that side. Faces narrower than about 6 % of the frame's longer
-    side are missed, and so are small faces beside a large one. Each frame stands alone: nothing
-    is carried over, and the same frame always gives the same answer. The detector's box is
-    coarse, so the mesh is fitted twice: to the box, then to its own outline. That more than
-    halves its tremble when the face moves, for the price of one more run of the mesh network.
+    The detector sees the whole frame letterboxed to 128 px and, while there are fewer faces in that
+    than wanted, overlapping squares of a half and a quarter of that side. Faces narrower than
+    about 2 % of the frame's longer side are missed. The detector's box is coarse, so a new face's
+    mesh is fitted twice: to the box, then to its own outline.
+
+    Without `follow` each frame stands alone: the same frame always gives the same answer. With it,
+    a face is looked for where it was in the frame before; the detector runs only when a face is
+    lost or, four times a second of the frames' own time, when there may be a new one.
 
     Args:
         max_faces: Most faces to return, the surest first.
         min_score: Detector score from which a box counts as a face, 0 to 1.
-        min_presence: Presence score from which a fitted mesh counts as a face, 0 to 1.
-        refine: Whether to fit the mesh a second time. Without it the answer is what MediaPipe
-            says of a still picture, with it about what MediaPipe says of a face that it tracks.
+        min_presence: Presence score from which a fitted mesh counts as a face, 0 to 1; in a part
+            of the frame, at least .8.
+        refine: Whether to fit a new face's mesh a second time, and a followed one's where its
+            region was off by a tenth of its side. Without it the answer is mediapipe's.
+        follow: Whether the frames are those of one video.
+        fast: Whether to use the older network: 468 points, without irises, in a quarter of the
+            time, and less steady.
+        blendshapes: Whether to estimate MediaPipe's 52 blendshapes; not with `fast`.
         threads: Threads for each model.
 
     Raises:
@@ -58,12 +88,10 @@ class FaceMesh:
         []
 
     References:
-        - Bazarevsky et al., "BlazeFace", 2019, https://arxiv.org/abs/1907.05047.
         - Kartynnik et al., "Real-time Facial Surface Geometry from Monocular Video on Mobile
           GPUs", 2019, https://arxiv.org/abs/1907.06724.
-        - google-ai-edge/mediapipe, `face_detector_graph.cc` and
-          `face_landmarks_detector_graph.cc`: thresholds, anchors and region of interest. We
-          average pixels when we shrink, where MediaPipe samples bilinearly.
+        - google-ai-edge/mediapipe, `face_landmarker_graph.cc`: thresholds and region of interest.
+          It looks for new faces in every frame, and not in parts of it.
     """
 
     def __init__(
@@ -73,196 +101,161 @@ class FaceMesh:
         min_score: float = 0.5,
         min_presence: float = 0.5,
         refine: bool = True,
+        follow: bool = False,
+        fast: bool = False,
+        blendshapes: bool = False,
         threads: int = 1,
     ) -> None:
         if max_faces < 1:
             raise ValueError(f"`max_faces` must be at least 1. Received: max_faces={max_faces}")
-        self.max_faces, self.min_score, self.min_presence = max_faces, min_score, min_presence
-        self.refine = refine
-        detector, mesh = _read_models("face_detector.tflite", "face_landmarks_detector.tflite")
-        self._detector = Graph(detector, threads=threads, name="face_detector.tflite")
-        self._mesh = Graph(mesh, threads=threads, name="face_landmarks_detector.tflite")
+        if fast and blendshapes:
+            raise ValueError("`blendshapes` needs the irises, which `fast` does not find.")
+        self.max_faces, self.min_presence = max_faces, min_presence
+        self.refine, self.follow = refine, follow
+        with zipfile.ZipFile(io.BytesIO(_read(MODELS, SHA256))) as archive:
+            detector, mesh, shapes = (
+                archive.read(f"{name}.tflite")
+                for name in ("face_detector", "face_landmarks_detector", "face_blendshapes")
+            )
+        self._detector = FaceDetector(detector, min_score=min_score, threads=threads)
+        if fast:
+            mesh = _read(FAST_MODEL, FAST_SHA256)
+        self._mesh = Graph(mesh, threads=threads, name="the mesh network")
+        self._names = _FAST_NAMES if fast else _NAMES
+        self._size = self._mesh.inputs[self._names[0]][1]
+        self._shapes = Graph(shapes, threads=threads) if blendshapes else None
+        self.reset()
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
         """Frees the models."""
-        self.__dict__.pop("_detector", None)
-        self.__dict__.pop("_mesh", None)
+        for name in ("_detector", "_mesh", "_shapes"):
+            self.__dict__.pop(name, None)
+
+    def reset(self) -> None:
+        """Forgets the frames before, as at the start of another video."""
+        self._last: list[Mesh] = []
+        self._searched_ms = -np.inf
+
+    def state(self) -> Any:
+        """Returns what is carried from frame to frame: arrays, numbers and None."""
+        searched = self._searched_ms if np.isfinite(self._searched_ms) else None
+        return {"last": self._last, "searched_ms": searched}
+
+    def restore(self, state: Any) -> None:
+        """Takes over what `state` returned."""
+        self._last = [np.array(mesh, np.float32) for mesh in state["last"]]
+        searched = state["searched_ms"]
+        self._searched_ms = -np.inf if searched is None else searched
 
     def detect(self, image: npt.NDArray[np.uint8], timestamp_ms: float = 0.0) -> list[FaceFrame]:
         """Finds the faces of one frame.
 
         Args:
             image: (H, W, 3) uint8 RGB.
-            timestamp_ms: Presentation time of the frame, handed on to the result.
+            timestamp_ms: Presentation time of the frame. With `follow` it must rise.
 
         Returns:
-            One `FaceFrame` with a (478, 3) mesh for each face, the surest first; its `track_id` is
-            its place in the list. Empty if there is no face.
+            One `FaceFrame` with a (478, 3) mesh, (468, 3) if `fast`, for each face: those followed
+            from the frame before in their order, then new ones, the surest first. Its `track_id` is
+            its place in the list; `edge.tracks` gives lasting ones. Empty if there is no face.
 
         Raises:
             ValueError: If the image is not (H, W, 3) uint8.
         """
-        height, width = image.shape[:2]
-        for views in _views(width, height):
-            boxes, scores = zip(*(self._search(image, view) for view in views), strict=True)
-            merged, _ = merge_boxes(np.concatenate(boxes), np.concatenate(scores))
-            faces: list[FaceFrame] = []
-            for box in merged:
-                mesh, presence = self._mesh_of(image, box)
-                known = any(_is_same_face(mesh, face.mesh) for face in faces)
-                if presence >= self.min_presence and not known:
-                    faces.append(
-                        FaceFrame(mesh, (width, height), timestamp_ms, len(faces), presence)
-                    )
-                if len(faces) == self.max_faces:
-                    break
-            if faces:
-                return faces
-        return []
+        check_image(image)
+        if self.follow:
+            faces = self._followed(image)
+            lost, due = len(faces) < len(self._last), timestamp_ms - self._searched_ms
+            if len(faces) < self.max_faces and (not faces or lost or due >= _SEARCH_EVERY_MS):
+                fine = not 0 <= due < _SEARCH_EVERY_MS
+                if fine:
+                    self._searched_ms = timestamp_ms
+                self._find(image, faces, _FOLLOW_LEVELS if fine else 1)
+            self._last = [mesh for mesh, _ in faces]
+        else:
+            self._find(image, faces := [], _STILL_LEVELS)
+        size = image.shape[1], image.shape[0]
+        return [
+            FaceFrame(mesh, size, timestamp_ms, place, presence, self._blendshapes(mesh))
+            for place, (mesh, presence) in enumerate(faces)
+        ]
 
-    def _mesh_of(
-        self, image: npt.NDArray[np.uint8], box: Floats
-    ) -> tuple[npt.NDArray[np.float32], float]:
-        """Fits the mesh in a box of the detector."""
-        low, high, right_eye, left_eye = box[:4]
-        turn = _level(right_eye, left_eye)
-        region = _region(turn, turn @ (low + high) / 2, float((high - low).max()))
+    def _followed(self, image: npt.NDArray[np.uint8]) -> list[tuple[Mesh, float]]:
+        """Fits the meshes of the frame before anew."""
+        fits = [
+            (last, *self._refined(image, _region_of(last, self._size), _MOVED))
+            for last in self._last
+        ]
+        fits = [fit for fit in fits if fit[2] >= self.min_presence]
+        faces: list[tuple[Mesh, float]] = []
+        for last, mesh, presence in fits:
+            rivals = [(old, new) for old, new, _ in fits if _is_same_face(new, mesh)]
+            # Two that have met on one face: it belongs to the one that moved less.
+            if all(_shift(last, mesh) <= _shift(old, new) for old, new in rivals) and not any(
+                _is_same_face(mesh, other) for other, _ in faces
+            ):
+                faces.append((mesh, presence))
+        return faces
+
+    def _find(
+        self, image: npt.NDArray[np.uint8], faces: list[tuple[Mesh, float]], levels: int
+    ) -> None:
+        """Adds faces that are not in the list yet, until it has `max_faces`."""
+        for level, boxes in enumerate(self._detector.search(image, levels)):
+            # The closer one looks, the more there is that resembles a face.
+            needed = max(self.min_presence, _SURE) if level else self.min_presence
+            for box in boxes:
+                if any(_holds(mesh, box) for mesh, _ in faces):
+                    continue
+                mesh, presence = self._refined(image, _region_of_box(box, self._size), 0.0)
+                known = any(_is_same_face(mesh, other) for other, _ in faces)
+                if presence >= needed and not known:
+                    faces.append((mesh, presence))
+                if len(faces) == self.max_faces:
+                    return
+
+    def _refined(
+        self, image: npt.NDArray[np.uint8], region: Floats, tolerance: float
+    ) -> tuple[Mesh, float]:
+        """Fits a mesh to a region, and again to its own if the first was off by too much of it."""
         mesh, presence = self._fit(image, region)
         if self.refine and presence >= self.min_presence:
-            mesh, presence = self._fit(image, _region_of(mesh))
+            better = _region_of(mesh, self._size)
+            corners = np.array([[0.0, 0.0], [self._size, 0.0], [0.0, self._size]])
+            moved = FaceAligner.transform(FaceAligner.transform(corners, _invert(better)), region)
+            if np.abs(moved - corners).max() > tolerance * self._size:
+                mesh, presence = self._fit(image, better)
         return mesh, presence
 
-    def _search(self, image: npt.NDArray[np.uint8], matrix: Floats) -> tuple[Floats, Floats]:
-        """Finds boxes, frame px, and scores in what `matrix` carries onto the detector's input."""
-        pixels = crop_face(image, matrix, _DETECTOR_SIZE).astype(np.float32) / 127.5 - 1.0
-        answer = self._detector(input=pixels[None])
-        boxes, scores = decode_boxes(
-            answer["regressors"][0], answer["classificators"][0, :, 0], self.min_score
-        )
-        return FaceAligner.transform(boxes, FaceAligner.invert(matrix)), scores
-
-    def _fit(
-        self, image: npt.NDArray[np.uint8], matrix: Floats
-    ) -> tuple[npt.NDArray[np.float32], float]:
+    def _fit(self, image: npt.NDArray[np.uint8], matrix: Floats) -> tuple[Mesh, float]:
         """Fits the mesh to the region that `matrix` carries onto the network's input."""
-        pixels = crop_face(image, matrix, _MESH_SIZE).astype(np.float32) / 255.0
-        answer = self._mesh(input_12=pixels[None])
-        mesh = answer["Identity"].reshape(-1, 3).astype(np.float64)
-        back = FaceAligner.invert(matrix)
+        pixels = crop_face(image, matrix, self._size).astype(np.float32) / np.float32(255.0)
+        source, points, presence = self._names
+        answer = self._mesh(**{source: pixels[None]})
+        mesh = answer[points].reshape(-1, 3).astype(np.float64)
+        back = _invert(matrix)
         mesh[:, :2] = FaceAligner.transform(mesh[:, :2], back)
         mesh[:, 2] *= np.hypot(*back[:, 0])
-        return mesh.astype(np.float32), float(_sigmoid(answer["Identity_1"].reshape(())))
+        return mesh.astype(np.float32), float(sigmoid(answer[presence].reshape(())))
+
+    def _blendshapes(self, mesh: Mesh) -> Mesh | None:
+        if self._shapes is None:
+            return None
+        points = np.ascontiguousarray(mesh[_SHAPE_POINTS, :2])
+        (weights,) = self._shapes(input_points=points[None]).values()
+        return weights.reshape(-1).astype(np.float32)
 
 
-def decode_boxes(
-    raw: npt.NDArray[np.float32], logits: npt.NDArray[np.float32], min_score: float
-) -> tuple[Floats, Floats]:
-    """Reads the face detector's answer.
+_NAMES = "input_12", "Identity", "Identity_1"
+_FAST_NAMES = "input_1", "conv2d_21", "conv2d_31"
 
-    Args:
-        raw: (896, 16) for each anchor: box centre and size, then six key points; px of the
-            detector's input, places relative to the anchor.
-        logits: (896,) scores before the sigmoid.
-        min_score: Score from which a box is kept, 0 to 1.
-
-    Returns:
-        (N, 8, 2) corner, opposite corner, right eye, left eye, nose tip, mouth, right and left
-        ear, px of the detector's input; and (N,) scores.
-    """
-    scores = _sigmoid(logits)
-    keep = (scores >= min_score) & (raw[:, 2:4] > 0).all(axis=1)
-    points = raw[keep].astype(np.float64).reshape(-1, 8, 2)
-    anchors, half = _ANCHORS[keep], points[:, 1] / 2
-    points[:, 1] = points[:, 0] + half
-    points[:, 0] = points[:, 0] - half
-    return points + anchors[:, None], scores[keep]
-
-
-def merge_boxes(boxes: Floats, scores: Floats, min_overlap: float = 0.5) -> tuple[Floats, Floats]:
-    """Replaces every heap of overlapping boxes by its average, weighted by score.
-
-    Averaging instead of keeping the best box steadies the region from frame to frame, which is
-    why BlazeFace does it.
-
-    Args:
-        boxes: (N, 8, 2) as from `decode_boxes`.
-        scores: (N,).
-        min_overlap: Intersection over union from which two boxes show the same face.
-
-    Returns:
-        (M, 8, 2) merged boxes and (M,) the best score of each heap, the surest first.
-    """
-    merged, best = [], []
-    order = np.argsort(-scores, kind="stable")
-    boxes, scores = boxes[order], scores[order]
-    while len(boxes):
-        same = _overlap(boxes[0], boxes) > min_overlap
-        # A box of no area overlaps nothing, not even itself, and would never leave the heap.
-        same[0] = True
-        merged.append(np.average(boxes[same], axis=0, weights=scores[same]))
-        best.append(scores[0])
-        boxes, scores = boxes[~same], scores[~same]
-    return np.array(merged).reshape(-1, 8, 2), np.array(best)
-
-
-def _overlap(box: Floats, boxes: Floats) -> Floats:
-    """Returns the intersection over union of one box with N boxes."""
-    low, high = np.maximum(box[0], boxes[:, 0]), np.minimum(box[1], boxes[:, 1])
-    shared = np.clip(high - low, 0.0, None).prod(axis=1)
-    area = (box[1] - box[0]).prod() + (boxes[:, 1] - boxes[:, 0]).prod(axis=1) - shared
-    overlap: Floats = np.divide(shared, area, out=np.zeros(len(boxes)), where=area > 0)
-    return overlap
-
-
-def _sigmoid(logits: npt.NDArray[np.float32]) -> Floats:
-    return 1.0 / (1.0 + np.exp(-np.clip(logits.astype(np.float64), -100.0, 100.0)))
-
-
-def _make_anchors() -> Floats:
-    """Returns the (896, 2) anchor centres: 2 for each 8-px cell, then 6 for each 16-px cell."""
-    levels = []
-    for stride, repeats in ((8, 2), (16, 6)):
-        centres = np.arange(stride / 2, _DETECTOR_SIZE, stride)
-        rows, columns = np.meshgrid(centres, centres, indexing="ij")
-        levels.append(np.stack([columns, rows], axis=-1).reshape(-1, 2).repeat(repeats, axis=0))
-    return np.concatenate(levels)
-
-
-_ANCHORS = _make_anchors()
-
-
-def _views(width: int, height: int) -> Iterator[list[Floats]]:
-    """Yields sets of (2, 3) matrices from the frame to the detector's input, coarse to fine.
-
-    First the whole frame; then, where that hides detail, overlapping squares of half its side.
-    """
-    for side in (float(max(width, height)), max(width, height) / 2):
-        scale = _DETECTOR_SIZE / side
-        yield [
-            np.column_stack([np.eye(2) * scale, [-left * scale, -top * scale]])
-            for top in _starts(height, side)
-            for left in _starts(width, side)
-        ]
-        if side <= 2 * _DETECTOR_SIZE:
-            return
-
-
-def _starts(length: int, side: float) -> Floats:
-    """Places squares along a frame, each half over the one before; one in the middle if it fits."""
-    if length <= side:
-        return np.array([(length - side) / 2])
-    return np.linspace(0.0, length - side, 1 + math.ceil((length - side) / (side / 2)))
+_invert = FaceAligner.invert
 
 
 def _level(right_eye: Floats, left_eye: Floats) -> Floats:
@@ -272,42 +265,95 @@ def _level(right_eye: Floats, left_eye: Floats) -> Floats:
     return np.array([[cosine, sine], [-sine, cosine]])
 
 
-def _region(turn: Floats, centre: Floats, side: float) -> Floats:
+def _region(turn: Floats, centre: Floats, side: float, size: int) -> Floats:
     """Returns the (2, 3) matrix from the frame to the mesh network's input.
 
     Args:
         turn: (2, 2) rotation of the frame.
         centre: (2,) middle of the face in the turned frame, px.
         side: Longer side of the face in the turned frame, px.
+        size: Side of the network's input, px.
     """
-    scale = _MESH_SIZE / max(_ROI_SCALE * side, 1e-9)
-    return np.column_stack([turn * scale, _MESH_SIZE / 2 - scale * centre])
+    scale = size / max(_ROI_SCALE * side, 1e-9)
+    return np.column_stack([turn * scale, size / 2 - scale * centre])
 
 
-def _region_of(mesh: npt.NDArray[np.float32]) -> Floats:
-    """Returns the (2, 3) matrix for a mesh that is known already."""
+def _region_of_box(box: Floats, size: int) -> Floats:
+    """Returns the region of a box of the detector."""
+    low, high, right_eye, left_eye = box[:4]
+    turn = _level(right_eye, left_eye)
+    return _region(turn, turn @ (low + high) / 2, float((high - low).max()), size)
+
+
+def _region_of(mesh: Mesh, size: int) -> Floats:
+    """Returns the region of a mesh that is known already."""
     outline = mesh[:MESH_VERTICES, :2].astype(np.float64)
-    turn = _level(outline[_RIGHT_EYE_CORNER], outline[_LEFT_EYE_CORNER])
+    along = outline[_LEFT_EYE_CORNER] - outline[_RIGHT_EYE_CORNER]
+    # Snapped to a grid, so that what processors round differently does not add up from fit to fit,
+    # and a face at rest is seen through the same window.
+    angle = round(math.atan2(along[1], along[0]) * _GRID) / _GRID
+    turn = np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
     turned = outline @ turn.T
     low, high = turned.min(axis=0), turned.max(axis=0)
-    return _region(turn, (low + high) / 2, float((high - low).max()))
+    side = 2 ** (round(math.log2(max(float((high - low).max()), 1e-9)) * _GRID) / _GRID)
+    centre = np.round((low + high) / 2 / side * _GRID) * side / _GRID
+    return _region(turn, centre, side, size)
 
 
-def _is_same_face(mesh: npt.NDArray[np.float32], other: npt.NDArray[np.float32]) -> bool:
-    """Tells whether two boxes have led to one face: noses closer than half an eye distance."""
+def _is_same_face(mesh: Mesh, other: Mesh) -> bool:
+    """Tells whether two meshes lie on one face: noses closer than half an eye distance."""
     eyes = np.linalg.norm(other[_RIGHT_EYE_CORNER] - other[_LEFT_EYE_CORNER])
     return bool(np.linalg.norm(mesh[_NOSE_TIP, :2] - other[_NOSE_TIP, :2]) < eyes / 2)
 
 
-def _read_models(*names: str) -> list[bytes]:
-    """Reads members of the model archive after checking that it is Google's, unchanged."""
+def _holds(mesh: Mesh, box: Floats) -> bool:
+    """Tells whether the nose of a box lies in the frame of a known face, which may be its own."""
+    outline = mesh[:, :2]
+    low, high = outline.min(axis=0), outline.max(axis=0)
+    return bool(((box[4] > low) & (box[4] < high)).all())
+
+
+def _shift(last: Mesh, mesh: Mesh) -> float:
+    """Returns how far a face has moved and grown, mean distance of its points, px."""
+    return float(np.linalg.norm(mesh[:, :2] - last[:, :2], axis=1).mean())
+
+
+def _read(path: Path, sha256: str) -> bytes:
+    """Reads a file of Google's after checking that it is unchanged."""
     try:
-        data = MODELS.read_bytes()
+        data = path.read_bytes()
     except OSError:
         data = b""
-    if hashlib.sha256(data).hexdigest() != SHA256:
+    if hashlib.sha256(data).hexdigest() != sha256:
         raise BundleError(
-            f"{MODELS} is missing or damaged: its SHA-256 is not {SHA256}. Install tfau again."
+            f"{path} is missing or damaged: its SHA-256 is not {sha256}. Install tfau again."
         )
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        return [archive.read(name) for name in names]
+    return data
+
+
+def _numbers(text: str) -> Sequence[int]:
+    return [int(word) for word in text.split()]
+
+
+# Mesh points from which the blendshapes are estimated; in mediapipe's `face_blendshapes_graph.cc`.
+_SHAPE_POINTS = _numbers("""
+0 1 4 5 6 7 8 10 13 14 17 21 33 37 39 40 46 52 53 54 55 58 61 63 65 66 67 70 78 80 81 82 84 87 88 91
+93 95 103 105 107 109 127 132 133 136 144 145 146 148 149 150 152 153 154 155 157 158 159 160 161
+162 163 168 172 173 176 178 181 185 191 195 197 234 246 249 251 263 267 269 270 276 282 283 284 285
+288 291 293 295 296 297 300 308 310 311 312 314 317 318 321 323 324 332 334 336 338 356 361 362 365
+373 374 375 377 378 379 380 381 382 384 385 386 387 388 389 390 397 398 400 402 405 409 415 454 466
+468 469 470 471 472 473 474 475 476 477""")
+
+BLENDSHAPES = tuple(
+    """
+_neutral browDownLeft browDownRight browInnerUp browOuterUpLeft browOuterUpRight cheekPuff
+cheekSquintLeft cheekSquintRight eyeBlinkLeft eyeBlinkRight eyeLookDownLeft eyeLookDownRight
+eyeLookInLeft eyeLookInRight eyeLookOutLeft eyeLookOutRight eyeLookUpLeft eyeLookUpRight
+eyeSquintLeft eyeSquintRight eyeWideLeft eyeWideRight jawForward jawLeft jawOpen jawRight mouthClose
+mouthDimpleLeft mouthDimpleRight mouthFrownLeft mouthFrownRight mouthFunnel mouthLeft
+mouthLowerDownLeft mouthLowerDownRight mouthPressLeft mouthPressRight mouthPucker mouthRight
+mouthRollLower mouthRollUpper mouthShrugLower mouthShrugUpper mouthSmileLeft mouthSmileRight
+mouthStretchLeft mouthStretchRight mouthUpperUpLeft mouthUpperUpRight noseSneerLeft noseSneerRight
+""".split()
+)
+"""Names of MediaPipe's blendshapes, in order; left and right are the subject's."""

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tfau.core import BundleError, EdgeBundle, MissingExtra
+from tfau.core.faces import MESH_VERTICES
 from tfau.core.quiet import quiet_natives
 
 # Smallest first: LiteRT has wheels for every 64-bit board, tflite-runtime is the last that runs on
@@ -104,7 +105,7 @@ class Graph:
 
 
 class AUModel:
-    """Answers face crops with heatmaps.
+    """Answers face crops with heatmaps, or with intensities.
 
     Args:
         path: A `.tflite` made by `python -m export`.
@@ -120,18 +121,19 @@ class AUModel:
     def __init__(self, path: str | os.PathLike[str], *, threads: int = 1) -> None:
         self.bundle, content = EdgeBundle.open(path)
         self._graph = Graph(content, threads=threads, name=os.fspath(path))
-        size, points = self.bundle.crop_size, len(self.bundle.aus.point_names)
-        side = self.bundle.codec.size
-        batch = self.bundle.batch
-        expected = {"image": (batch, size, size, 3)}, {"heatmaps": (batch, side, side, points)}
-        found = self._graph.inputs, self._graph.outputs
+        expected, found = self.bundle.ends, (self._graph.inputs, self._graph.outputs)
         if found != expected:
             raise BundleError(
                 f"{os.fspath(path)} does not hold the graph that its tfau.json describes: "
                 f"{_shapes(expected)} announced, {_shapes(found)} found."
             )
 
-    def __call__(self, crops: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[np.float32]]:
+    def __call__(
+        self,
+        crops: npt.NDArray[np.uint8],
+        meshes: npt.NDArray[np.float32] | None = None,
+        neutrals: npt.NDArray[np.float32] | None = None,
+    ) -> dict[str, npt.NDArray[np.float32]]:
         """Runs the model on any number of crops, as many at once as its graph takes.
 
         Most graphs take one, so that a crop's answer never depends on its neighbours. For one that
@@ -139,25 +141,39 @@ class AUModel:
 
         Args:
             crops: (B, S, S, 3) uint8 RGB, S = `bundle.crop_size`.
+            meshes: (B, 468, 3) float32, see `FaceAligner.aligned_mesh`; for a pair network.
+            neutrals: (B, D) float32, features of each person at rest, zeros where they are not
+                known; for a pair network. None = all unknown.
 
         Returns:
-            `{"heatmaps": (B, S / stride, S / stride, P) float32}`, in intensity units.
+            Of a heatmap network `{"heatmaps": (B, S / stride, S / stride, P) float32}`, in
+            intensity units; of a pair network `{"intensity": (B, P), "error": (B, P), "features":
+            (B, D)}`.
 
         Raises:
-            ValueError: If the crops have another shape or type.
+            ValueError: If the crops or the meshes have another shape or type.
         """
-        size = self.bundle.crop_size
-        if crops.dtype != np.uint8 or crops.shape[1:] != (size, size, 3) or not len(crops):
+        size, batch, count = self.bundle.crop_size, self.bundle.batch, len(crops)
+        if crops.dtype != np.uint8 or crops.shape[1:] != (size, size, 3) or not count:
             raise ValueError(
                 f"`crops` must be (B, {size}, {size}, 3) uint8 with B at least 1. "
                 f"Received: crops.shape={crops.shape}, crops.dtype={crops.dtype}"
             )
-        batch = self.bundle.batch
-        chunks = [crops[start : start + batch] for start in range(0, len(crops), batch)]
-        answers = [self._graph(image=filled(chunk, batch)) for chunk in chunks]
-        return {
-            name: np.concatenate([a[name] for a in answers])[: len(crops)] for name in answers[0]
-        }
+        inputs: dict[str, npt.NDArray[Any]] = {"image": crops}
+        if self.bundle.features:
+            if meshes is None or meshes.shape != (count, MESH_VERTICES, 3):
+                raise ValueError(
+                    f"`meshes` must be ({count}, {MESH_VERTICES}, 3), as many as crops. "
+                    f"Received: {None if meshes is None else meshes.shape}."
+                )
+            if neutrals is None:
+                neutrals = np.zeros((count, self.bundle.features), np.float32)
+            inputs |= {"mesh": meshes, "neutral": neutrals}
+        answers = [
+            self._graph(**{k: filled(v[start : start + batch], batch) for k, v in inputs.items()})
+            for start in range(0, count, batch)
+        ]
+        return {name: np.concatenate([a[name] for a in answers])[:count] for name in answers[0]}
 
     def self_test(self) -> float:
         """Answers the golden crop of the file, twice.
@@ -172,15 +188,18 @@ class AUModel:
         golden = self.bundle.golden
         if golden is None:
             return math.nan
-        first, second = (self(golden.image[None])["heatmaps"][0] for _ in range(2))
-        if not np.array_equal(first, second):
+        mesh = None if golden.mesh is None else golden.mesh[None]
+        first, second = (self(golden.image[None], mesh) for _ in range(2))
+        if any(not np.array_equal(first[name], second[name]) for name in first):
             raise BundleError("The graph answers the same crop differently the second time.")
-        seen = first[:: golden.every, :: golden.every]
+        if self.bundle.features:
+            return float(np.abs(first["intensity"] - golden.answer[0]).max())
+        seen = first["heatmaps"][0][:: golden.every, :: golden.every]
         return float(np.abs(seen - golden.answer).max())
 
 
-def filled(crops: npt.NDArray[np.uint8], batch: int) -> npt.NDArray[np.float32]:
-    """Makes what a graph takes of (n, S, S, 3) crops: repeats them until there are `batch`."""
+def filled(crops: npt.NDArray[Any], batch: int) -> npt.NDArray[np.float32]:
+    """Makes what a graph takes of (n, ...) values: repeats them until there are `batch`."""
     return np.resize(crops, (batch, *crops.shape[1:])).astype(np.float32)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import os
 import sys
@@ -83,16 +84,29 @@ def main(argv: Sequence[str] | None = None) -> None:
     for name in ("max_icc_loss", "max_unit_icc_loss"):
         if math.isnan(getattr(args, name)):
             raise ValueError(f"`--{name.replace('_', '-')}` must be a number. Received: nan.")
-    run, out = TrainedRun.read(args.run), args.out or args.run
+    pair, out = _is_pair(args.run), args.out or args.run
+    run = None if pair else TrainedRun.read(args.run)
     out = out.parent if out.suffix == ".keras" and not out.is_dir() else out
     if out.exists() and not out.is_dir():
         raise ValueError(f"`--out` must be a folder. Received: {out}")
+    if pair and (formats != ("tflite",) or args.batch != 1 or args.calibrate):
+        raise ValueError(
+            "A pair network is exported as TFLite, one crop at a time, calibrated with its own "
+            "training people: leave --formats, --batch and --calibrate out."
+        )
     if "onnx" in formats:
         require_extra("onnx", "onnx", "onnxruntime", "tf2onnx")
     os.environ["KERAS_BACKEND"] = "tensorflow"
     # A GPU would multiply in TF32, and the comparison needs float32.
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
     import_quietly("tensorflow")
+    bounds = Limits(args.max_icc_loss, args.max_unit_icc_loss)
+    if run is None:
+        from export.pairs import export_pair
+        from tfau.pairs.learning import PairRun
+
+        export_pair(PairRun.open(args.run), out, recipes, bounds, force=args.force)
+        return
     from export.exporter import Wishes, export
 
     export(
@@ -104,11 +118,19 @@ def main(argv: Sequence[str] | None = None) -> None:
             batch=args.batch,
             calibrate=args.calibrate,
             seed=args.seed,
-            limits=Limits(args.max_icc_loss, args.max_unit_icc_loss),
+            limits=bounds,
             force=args.force,
             data_dir=args.data_dir,
         ),
     )
+
+
+def _is_pair(folder: Path) -> bool:
+    """Says whether a run is of a pair network: only those have people in a batch."""
+    try:
+        return "people" in json.loads((folder / "config.json").read_text())
+    except (OSError, ValueError):
+        return False
 
 
 def _words(text: str, kind: str, known: Iterable[str]) -> tuple[str, ...]:

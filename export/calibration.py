@@ -101,8 +101,8 @@ def _of_data_set(name: str, run: TrainedRun, seed: int, data_dir: str | None) ->
 
 def _of_folder(path: Path, run: TrainedRun) -> npt.NDArray[np.uint8]:
     """Crops the faces in pictures and videos as the edge does."""
-    from edge.crop import crop_face
     from edge.face_mesh import FaceMesh
+    from edge.warp import crop_face
     from tfau.core import FaceAligner
 
     size = run.config.crop_size

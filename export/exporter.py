@@ -143,7 +143,7 @@ def _make(
 
     if "tflite" in wishes.formats:
         say("Converting")
-        quantizer = Quantizer(convert(model, size, batch), shown.crops)
+        quantizer = Quantizer(convert(model, size, batch), {"image": shown.crops})
         held = Verifier(run, model, run.held, batch)
         for recipe in wishes.recipes:
             say(f"{recipe}: making it")

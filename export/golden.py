@@ -36,16 +36,22 @@ def golden(
     Returns:
         The crop, every fourth pixel of the answer, and how far another machine may be from it.
     """
-    image = _face(crop_size)
+    image = face(crop_size)
     maps = Graph(graph)(image=filled(image[None], batch))["heatmaps"][0]
+    tolerance = tolerance_of(graph, recipe, mixed=mixed)
+    return Golden(image, np.ascontiguousarray(maps[::EVERY, ::EVERY]), EVERY, tolerance)
+
+
+def tolerance_of(graph: bytes, recipe: str, *, mixed: bool = False) -> float:
+    """Says how far another machine may be from an answer; see `golden`."""
     tolerance = RECIPES[recipe].tolerance
     if tolerance is None:
         step = _output_step(graph)
         tolerance = 5e-2 if step is None else _STEP * step * (2 if mixed else 1)
-    return Golden(image, np.ascontiguousarray(maps[::EVERY, ::EVERY]), EVERY, tolerance)
+    return tolerance
 
 
-def _face(crop_size: int) -> npt.NDArray[np.uint8]:
+def face(crop_size: int) -> npt.NDArray[np.uint8]:
     """Reads the first rendered face of the package that smiles."""
     from tfds_builders.synthetic_faces.shards import read_shard
 

@@ -10,7 +10,7 @@ import io
 import os
 import re
 import warnings
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -68,6 +68,9 @@ _WEIGHTED = {
 }
 
 
+_FINE = r".*/standard(_\d+)?/.*"  # coordinates of a mesh, before they count from their mean
+
+
 def recipe_table() -> str:
     """Lays out the recipes for a terminal, a line each."""
     heads = ("recipe", "size", "calibrated", "what it does; where it runs")
@@ -79,12 +82,12 @@ def recipe_table() -> str:
 
 
 class Quantizer:
-    """Quantises a float32 graph in several ways, having looked at the crops once.
+    """Quantises a float32 graph in several ways, having looked at the inputs once.
 
     Args:
-        graph: A TFLite flatbuffer that takes `image`, (B, S, S, 3).
-        crops: (N, S, S, 3) uint8 crops that show the range of every activation, such as the
-            highest intensities.
+        graph: A TFLite flatbuffer.
+        shown: For each of its inputs (N, ...) values that show the range of every activation, such
+            as the crops of the highest intensities.
 
     Attributes:
         layers: The operations that can be left in float32, by layer: one with weights, and those
@@ -96,8 +99,8 @@ class Quantizer:
         cuts off every bump that is higher than usual, and with it most of the score.
     """
 
-    def __init__(self, graph: bytes, crops: npt.NDArray[np.uint8]) -> None:
-        self._graph, self._crops = graph, crops
+    def __init__(self, graph: bytes, shown: Mapping[str, npt.NDArray[Any]]) -> None:
+        self._graph, self._shown = graph, shown
         self.layers = _layers(graph)
 
     def __call__(self, recipe: str, keep: Collection[str] = ()) -> bytes:
@@ -124,6 +127,7 @@ class Quantizer:
             work = quantizer.Quantizer(self._graph, _steps(recipe))
             for end in ("INPUT", "OUTPUT"):
                 _leave(work, ".*", end)
+            _leave(work, _FINE, "*")
             for name in keep:
                 for scope in self.layers[name]:
                     _leave(work, f"^{re.escape(scope)}$", "*")
@@ -143,8 +147,11 @@ class Quantizer:
             qsv_update_func=_widest,
         )
         batch = int(schema.ModelT.InitFromPackedBuf(self._graph).subgraphs[0].tensors[0].shape[0])
-        starts = range(0, len(self._crops), batch)
-        shown = [{"image": filled(self._crops[start : start + batch], batch)} for start in starts]
+        count = min(len(values) for values in self._shown.values())
+        shown = [
+            {name: filled(v[start : start + batch], batch) for name, v in self._shown.items()}
+            for start in range(0, count, batch)
+        ]
         # In this mode every tensor is watched, whatever the recipe.
         calibration.calibrate({"serving_default": shown}, recipe_manager.RecipeManager())
         ranges: dict[str, Any] = calibration.get_model_qsvs()

@@ -19,7 +19,12 @@ from tfau.cli import COMMANDS
 from tfau.doctor import EXTRAS
 
 ROOT = Path(__file__).parents[1]
-IMPORTED_AS = {"scikit-image": "skimage", "scikit-learn": "sklearn"}
+IMPORTED_AS = {
+    "paho-mqtt": "paho",
+    "python-osc": "pythonosc",
+    "scikit-image": "skimage",
+    "scikit-learn": "sklearn",
+}
 PACKAGES = ("tfau", "tfds_builders", "export", "edge")
 SOURCES = sorted(path for folder in (*PACKAGES, "tests") for path in (ROOT / folder).rglob("*.py"))
 

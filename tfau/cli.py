@@ -29,7 +29,12 @@ COMMANDS = {
     "inspect": Command("edge.inspect", "say what a model file is"),
     "verify": Command("edge.verify", "prove that a model file answers here as where it was made"),
     "video": Command("edge.video", "action units of a photo, a folder or a video"),
+    "analyze": Command("edge.analyze", "what a person did with their face: tables and a story"),
+    "compare": Command("edge.compare", "agreement of two tools' tables"),
+    "align": Command("edge.align", "turn and move photos onto a reference face"),
     "camera": Command("edge.camera", "action units of a live camera or stream"),
+    "crop": Command("edge.crop", "cut the faces of photos and videos out, aligned"),
+    "pairs": Command("tfau.pairs", "train the network that comes with tfau anew"),
     "classic": Command("tfau.classic", "train support vector machines instead of a network"),
     "image": Command("tfau.classic", "units and emotions in a photo, so trained", ("image",)),
     "bench": Command(

@@ -33,8 +33,10 @@ EXTRAS = {
     "onnx": ("onnx", "onnxruntime", "tf2onnx"),
     "beam": ("apache_beam",),
     "video": ("av",),
+    "analyze": ("av", "matplotlib", "pyarrow"),
     "synthetic": ("moderngl",),
     "mediapipe": ("mediapipe",),
+    "publish": ("paho", "pythonosc"),
     "classic": ("skimage", "sklearn", "skops"),
 }
 

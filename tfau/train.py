@@ -154,27 +154,28 @@ def _train_one(run: Run, data: PreparedSet, console: Console, spread: Spread) ->
         TextColumn("loss {task.fields[loss]:.4f}"),
         TimeRemainingColumn(),
     )
-    with (
-        ctrl_c() as check,
-        Progress(*columns, console=console, transient=True) as progress,
-    ):
+    with Progress(*columns, console=console, transient=True) as progress:
         done = len(run.history())
         bar = progress.add_task(
             "train", total=steps * config.epochs, completed=steps * done, epoch=done + 1, loss=0.0
         )
 
-        def on_batch(batch: int, loss: float) -> None:
-            check()
-            epoch = len(run.history())
-            progress.update(bar, completed=epoch * steps + batch, epoch=epoch + 1, loss=loss)
-
         try:
-            run.train(
-                data,
-                on_batch,
-                lambda line: progress.console.print(line, highlight=False),
-                spread,
-            )
+            with ctrl_c() as check:
+
+                def on_batch(batch: int, loss: float) -> None:
+                    check()
+                    epoch = len(run.history())
+                    progress.update(
+                        bar, completed=epoch * steps + batch, epoch=epoch + 1, loss=loss
+                    )
+
+                run.train(
+                    data,
+                    on_batch,
+                    lambda line: progress.console.print(line, highlight=False),
+                    spread,
+                )
         except KeyboardInterrupt:
             progress.stop()
             console.print(

@@ -24,8 +24,8 @@ import numpy as np
 import numpy.typing as npt
 
 from edge import face_mesh
-from edge.crop import crop_face
 from edge.sources import VideoSource
+from edge.warp import crop_face
 from tfau.core.action_units import AUSet
 from tfau.core.align import FaceAligner
 from tfau.core.errors import DatasetError, SourceError

@@ -158,7 +158,7 @@ def test_a_failed_write_leaves_what_was_there(bundle, tmp_path):
         (lambda data: GRAPH, "tfau.json"),
         (lambda data: data[:-30], "tfau.json"),
         (lambda data: data[:100] + b"?" + data[101:], "checksum"),
-        (lambda data: data.replace(b'"format": 2', b'"format": 7'), "tfau.json"),
+        (lambda data: data.replace(b'"format": 3', b'"format": 7'), "tfau.json"),
     ],
 )
 def test_damaged_files_are_refused(bundle, tmp_path, damage, message):

@@ -1,5 +1,6 @@
 """Annotators: they draw where they should, on a copy, at any size."""
 
+import cv2
 import numpy as np
 import pytest
 
@@ -12,6 +13,7 @@ from edge.annotators import (
     MeshAnnotator,
     write_note,
 )
+from edge.face_mesh import FaceMesh
 from tfau.core import ACTION_UNITS, AUReading, AUSet, FaceFrame
 
 AUS = AUSet([12, 25])
@@ -142,6 +144,12 @@ def test_any_size_and_any_set(height, width, aus):
     assert picture.shape[0] == round(height * scale)
     assert picture.shape[1] > round(width * scale)
     assert (picture[:, round(width * scale) :] > 200).any()  # there is something to read
+
+
+def test_huge_frames_are_shrunk(model, astronaut):
+    huge = cv2.resize(astronaut, (5120, 5120))
+    picture = FaceAnnotator(AUS).annotate(huge, FaceAnalyzer(model, FaceMesh()).analyze(huge))
+    assert picture.shape[0] == 4096
 
 
 def test_small_frames_are_enlarged_with_what_is_drawn(model, mesh, astronaut):

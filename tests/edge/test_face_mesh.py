@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import edge.face_mesh
-from edge.face_mesh import FaceMesh, decode_boxes, merge_boxes
+from edge.face_detector import decode_boxes, merge_boxes
+from edge.face_mesh import FaceMesh
 from tfau.core import BundleError
 
 EYES = [33, 263]

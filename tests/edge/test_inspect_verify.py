@@ -74,7 +74,7 @@ def test_inspect_prints_the_json_inside(tmp_path, bundle_and_graph, capsys):
     path = written(tmp_path, bundle, graph)
     _, out, _ = said(capsys, inspect, path, "--json")
     assert out == bundle.to_json(graph)
-    assert json.loads(out)["format"] == 2
+    assert json.loads(out)["format"] == 3
 
 
 def test_a_stranger_cannot_write_on_the_terminal(tmp_path, bundle_and_graph, capsys):
@@ -108,7 +108,7 @@ def test_verify_sees_a_graph_that_remembers(tmp_path, bundle_and_graph, capsys, 
     path, answers = written(tmp_path, *bundle_and_graph), iter((0.0, 1e-6))
     call = AUModel.__call__
 
-    def other(model, crops):
+    def other(model, crops, *_):
         return {"heatmaps": call(model, crops)["heatmaps"] + np.float32(next(answers))}
 
     monkeypatch.setattr(AUModel, "__call__", other)

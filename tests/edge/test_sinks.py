@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,9 +10,16 @@ import pytest
 from edge.sinks import CsvSink, ImageSink, JsonLinesSink, VideoSink, json_line
 from edge.sources import Frame, open_source, read_image
 from tfau.core import AUReading, AUSet, FaceFrame
+from tfau.core.readings import FaceGeometry
 
 AUS = AUSet([12, 25])
 BLACK = np.zeros((48, 64, 3), np.uint8)
+SHAPE = FaceGeometry(
+    np.array([0.1, 0.2, 0.3]),
+    np.array([1.0, -2.0, 600.0]),
+    np.array([[0.6, 0.0, -0.8], [0.0, 0.6, -0.8]]),
+    np.array([0.31, 0.29]),
+)
 
 
 def frame(index=0, timestamp_ms=0.0, image=BLACK):
@@ -32,17 +40,21 @@ def test_csv_golden(tmp_path):
     """The names are OpenFace's: readers of its files must find them."""
     path = tmp_path / "x.csv"
     with CsvSink(path, AUS, threshold=1.0) as sink:
-        sink.append(frame(0), [reading([2.34567, 0.5])])
+        sink.append(frame(0), [replace(reading([2.34567, 0.5]), geometry=SHAPE)])
         sink.append(frame(1, 33.4), [])
         sink.append(frame(2, 66.7), [reading([1.0, np.nan]), reading([5, 0], track_id=1)])
         sink.append(frame(3, 100), [reading([3, 3], success=False)])
     assert path.read_bytes().decode() == (
-        "frame,face_id,timestamp,confidence,success,AU12_r,AU25_r,AU12_c,AU25_c,AU12_u,AU25_u\n"
-        "1,0,0.000,0.988,1,2.346,0.500,1,0,0.586,0.125\n"
-        "2,0,0.033,0.000,0,,,,,,\n"
-        "3,0,0.067,0.988,1,1.000,,1,,0.250,\n"
-        "3,1,0.067,0.988,1,5.000,0.000,1,0,1.250,0.000\n"
-        "4,0,0.100,0.988,0,,,,,,\n"
+        "frame,face_id,timestamp,confidence,success,gaze_0_x,gaze_0_y,gaze_0_z,gaze_1_x,gaze_1_y,"
+        "gaze_1_z,gaze_angle_x,gaze_angle_y,pose_Tx,pose_Ty,pose_Tz,pose_Rx,pose_Ry,pose_Rz,"
+        "AU12_r,AU25_r,AU12_c,AU25_c,AU12_u,AU25_u,"
+        "eye_aspect_left,eye_aspect_right,quality,reason\n"
+        "1,0,0.000,0.988,1,0.000,0.600,-0.800,0.600,0.000,-0.800,0.359,0.359,1.0,-2.0,600.0,"
+        "0.100,0.200,0.300,2.346,0.500,1,0,0.586,0.125,0.310,0.290,1.000,\n"
+        "2,0,0.033,0.000,0,,,,,,,,,,,,,,,,,,,,,,,,no_face\n"
+        "3,0,0.067,0.988,1,,,,,,,,,,,,,,,1.000,,1,,0.250,,,,1.000,\n"
+        "3,1,0.067,0.988,1,,,,,,,,,,,,,,,5.000,0.000,1,0,1.250,0.000,,,1.000,\n"
+        "4,0,0.100,0.988,0,,,,,,,,,,,,,,,,,,,,,,,1.000,too dark\n"
     )
 
 
@@ -57,7 +69,9 @@ def test_csv_names_files_last(tmp_path):
 
 def test_a_shuffled_set_shuffles_the_columns(tmp_path):
     with CsvSink(tmp_path / "x.csv", AUSet([25, 12]), 1.0) as sink:
-        assert sink.header[5:] == [f"{name}_{kind}" for kind in "rcu" for name in ("AU25", "AU12")]
+        assert sink.header[19:25] == [
+            f"{name}_{kind}" for kind in "rcu" for name in ("AU25", "AU12")
+        ]
 
 
 def test_json_line_is_strict_json():
@@ -140,9 +154,8 @@ def test_other_video_formats_are_refused(tmp_path, codec):
     with pytest.raises(ValueError, match="Received: path="):
         VideoSink(tmp_path / "x.gif")
     if codec == "opencv":
-        sink = VideoSink(tmp_path / "x.mp4")
         with pytest.raises(ValueError, match=r"tfau\[video\]"):
-            sink.append(BLACK, 0.0)
+            VideoSink(tmp_path / "x.mp4")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -120,7 +120,7 @@ def test_the_same_run_gives_the_same_bytes(
 ) -> None:
     graph = convert(network, crop_size=64)
     assert graph == graph_of(exported, "float32")
-    quantised = Quantizer(graph, run.calibration)("static_wi8_ai8")
+    quantised = Quantizer(graph, {"image": run.calibration})("static_wi8_ai8")
     assert quantised == graph_of(exported, "static_wi8_ai8")
 
 
@@ -318,7 +318,11 @@ def test_layers_that_cannot_be_quantised_stay_in_float32(
     path = out / "blobs_static_wi8_ai8.tflite"
     described = tfau_json(path)
     kept, measured = described["kept"], described["measured"]
-    assert 0 < len(kept) < len(Quantizer(graph_of(out, "static_wi8_ai8"), run.calibration).layers)
+    assert (
+        0
+        < len(kept)
+        < len(Quantizer(graph_of(out, "static_wi8_ai8"), {"image": run.calibration}).layers)
+    )
     assert measured["passed"] is True
     assert measured["icc_network"]["mean"] - measured["icc"]["mean"] <= 0.01
     said = capsys.readouterr().out

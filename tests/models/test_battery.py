@@ -201,7 +201,7 @@ def test_a_network_can_be_exported(backbone, network, folder, examples, record_p
     with np.load(path.with_suffix(".npz")) as arrays:
         expected = {name: arrays[name] for name in arrays if not name.endswith("_loss")}
     float_graph = convert(keras.saving.load_model(path, compile=False), 64)
-    quantizer = Quantizer(float_graph, crops.astype("uint8"))
+    quantizer = Quantizer(float_graph, {"image": crops.astype("uint8")})
     for recipe in RECIPES:
         graph = Graph(quantizer(recipe))
         answers = [graph(image=crop[None]) for crop in crops]

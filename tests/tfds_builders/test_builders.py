@@ -119,7 +119,7 @@ def test_a_rendered_set_goes_on_where_it_was_stopped(tmp_path):
     stamp = first[0].stat().st_mtime_ns
     subprocess.run(command(tmp_path / "a"), cwd=ROOT, check=True)
     assert first[0].stat().st_mtime_ns == stamp
-    prepared = tmp_path / "a" / "synthetic_faces" / "full_30" / "1.1.0"
+    prepared = tmp_path / "a" / "synthetic_faces" / "full_30" / "1.2.0"
     row = next(iter(tfds.as_numpy(tfds.builder_from_directory(prepared).as_dataset(split="test"))))
     assert row["image"].shape == (256, 256, 3)
     aus = AUSet(sampling.NUMBERS)

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tfds_builders
-from edge.crop import crop_face
 from edge.face_mesh import FaceMesh
+from edge.warp import crop_face
 from tfau.core.action_units import AUSet
 from tfau.core.align import FaceAligner
 from tfau.core.errors import DatasetError, run_cli

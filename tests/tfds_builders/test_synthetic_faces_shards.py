@@ -158,3 +158,24 @@ def test_rendering_depends_on_the_seed_alone_and_resumes(tmp_path):
     assert [row["subject"] for row in rows] == list(range(26))
     nose, cheek = (np.array([row["mesh"][k, 2] for row in rows]) for k in (1, 234))
     assert (nose < cheek).all()  # smaller is nearer to the camera
+
+
+@needs_rig
+def test_wild_pictures_say_how_they_were_taken_and_do_not_depend_on_processes(tmp_path):
+    options = {"identities": 3, "images_per_identity": 4, "keep_mesh": True, "style": "reserved"}
+    (first,) = render_shards(RIG, tmp_path / "a", processes=1, **options)
+    (second,) = render_shards(RIG, tmp_path / "b", processes=2, **options)
+    assert first.read_bytes() == second.read_bytes()
+    rows = list(read_shard(first))
+    assert [row["is_neutral"] for row in rows] == [True, True, False, False] * 3
+    with np.load(first) as file:
+        assert file["pose"].shape == (12, 3)
+        assert (np.abs(file["pose"][::4, 1]) <= 9).all()  # whom one calibrates with looks ahead
+        assert file["cover"].max() < 6
+    with pytest.raises(DatasetError, match="`out` must be"):
+        render_shards(RIG, tmp_path / "a", **{**options, "style": "wild"})
+
+
+def test_an_unknown_style_is_one_sentence(tmp_path):
+    with pytest.raises(ValueError, match="style"):
+        render_shards("rig", tmp_path / "out", style="studo")

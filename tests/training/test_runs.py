@@ -134,6 +134,14 @@ def test_a_run_that_was_stopped_and_resumed_is_the_same(
         np.testing.assert_array_equal(ours, theirs)
 
 
+def disguise_ctrl_c():
+    with ctrl_c():
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            raise RuntimeError from None  # as TensorFlow does in the middle of a trace
+
+
 def test_ctrl_c_that_got_lost_comes_back(capfd):
     class Dying:
         def __del__(self):
@@ -144,6 +152,8 @@ def test_ctrl_c_that_got_lost_comes_back(capfd):
         Dying()  # Python drops what is raised there, and prints it
         with pytest.raises(KeyboardInterrupt):
             check()
+    with pytest.raises(KeyboardInterrupt):
+        disguise_ctrl_c()
     assert capfd.readouterr().err == ""
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 

@@ -9,7 +9,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from tfau.bench import model, pipeline, train
+from tfau.bench import device, model, pipeline, train
 from tfau.core.errors import run_cli
 
 
@@ -18,6 +18,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tfau.bench", description=__doc__)
     commands = parser.add_subparsers(metavar="WHAT", required=True)
     for name, module, summary in (
+        ("device", device, "frames a second on this device, and where the time goes"),
         ("model", model, "time that an exported model takes for a crop, its memory and energy"),
         ("pipeline", pipeline, "crops a second that are read, augmented and batched"),
         ("train", train, "images a second that a network learns from, against PyTorch"),

@@ -22,18 +22,24 @@ import numpy.typing as npt
 from tfau.core.action_units import INTENSITY_MAX, AUSet
 from tfau.core.align import FaceAligner
 from tfau.core.errors import BundleError
+from tfau.core.faces import MESH_VERTICES
 from tfau.core.files import whole_file
 from tfau.core.heatmaps import HeatmapCodec
 
-FORMAT = 2
-"""What is written. Format 1, which knew no batch, kept layers or golden pair, is read too."""
+FORMAT = 3
+"""What is written. Read too are format 1, which knew no batch, kept layers or golden pair, and
+format 2, which knew heatmaps only.
+"""
 
 MAX_BYTES = 2**29
 """Size beyond which a file is not even read."""
 
 _MEMBER, _IMAGE, _ANSWER = "tfau.json", "golden_image.npy", "golden_answer.npy"
-_LIMITS = {_MEMBER: 2**20, _IMAGE: 2**22, _ANSWER: 2**22}  # bytes of a member, unpacked
+_MESH = "golden_mesh.npy"
+_LIMITS = {_MEMBER: 2**20, _IMAGE: 2**22, _ANSWER: 2**22, _MESH: 2**20}  # bytes, unpacked
 _TEMPLATE = "tfau.core.align 1"
+
+Shapes = dict[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,15 +48,18 @@ class Golden:
 
     Args:
         image: (S, S, 3) uint8.
-        answer: (h, w, P) float32: every so many-th pixel of its maps in both directions.
+        answer: (h, w, P) float32: every so many-th pixel of its maps in both directions; of a
+            pair network its intensities, (1, 1, P).
         every: How many-th.
         tolerance: Most by which another machine may differ, intensity units; 0 = bit for bit.
+        mesh: (468, 3) float32 that a pair network saw with the crop; None for other networks.
     """
 
     image: npt.NDArray[np.uint8]
     answer: npt.NDArray[np.float32]
     every: int
     tolerance: float
+    mesh: npt.NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)
@@ -58,8 +67,12 @@ class EdgeBundle:
     """Describes the graph of a `.tflite` file.
 
     The description travels in a zip behind the graph: every TFLite runtime ignores it, and
-    `unzip -p MODEL.tflite tfau.json` prints it. The graph takes `image`, (B, S, S, 3) float32 RGB
-    in [0, 255], and gives `heatmaps`, (B, S / stride, S / stride, P) float32.
+    `unzip -p MODEL.tflite tfau.json` prints it. All ends of a graph are float32.
+
+    The graph takes `image`, (B, S, S, 3) RGB in [0, 255], and gives `heatmaps`, (B, S / stride,
+    S / stride, P). Or it is of a pair network (`features` is not 0): it also takes `mesh`,
+    (B, 468, 3), see `FaceAligner.aligned_mesh`, and `neutral`, (B, D), the features of the person
+    at rest, or zeros; and it gives `intensity` and `error`, (B, P), and `features`, (B, D).
 
     Args:
         aus: Units of the model, in the order of its answers.
@@ -71,6 +84,7 @@ class EdgeBundle:
         expected_error: For each unit the mean absolute error, on held-out data, where the model
             reads it as 0, 1, ... 5, see `tfau.core.uncertainty`; None where it is not known.
         batch: Number B of crops that the graph takes at once.
+        features: Number D of features of a pair network; 0 = a heatmap network.
         kept: Layers that quantising has left in float32.
         calibration: Which crops showed the range of every activation; empty if none did.
         provenance: Where the weights come from: data, licence, allowed use, versions.
@@ -87,6 +101,7 @@ class EdgeBundle:
     threshold: float = 1.0
     expected_error: Sequence[Sequence[float | None]] | None = None
     batch: int = 1
+    features: int = 0
     kept: Sequence[str] = ()
     calibration: Mapping[str, Any] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
@@ -98,6 +113,20 @@ class EdgeBundle:
     def codec(self) -> HeatmapCodec:
         """Reads the model's maps."""
         return HeatmapCodec(self.crop_size, self.stride, self.sigma)
+
+    @property
+    def ends(self) -> tuple[Shapes, Shapes]:
+        """Shapes of the inputs and of the outputs of the graph, by name."""
+        batch, points, side = self.batch, len(self.aus.point_names), self.crop_size
+        image: Shapes = {"image": (batch, side, side, 3)}
+        if not self.features:
+            maps = self.codec.size
+            return image, {"heatmaps": (batch, maps, maps, points)}
+        features = (batch, self.features)
+        return (
+            {**image, "mesh": (batch, MESH_VERTICES, 3), "neutral": features},
+            {"intensity": (batch, points), "error": (batch, points), "features": features},
+        )
 
     @property
     def aligner(self) -> FaceAligner:
@@ -123,7 +152,9 @@ class EdgeBundle:
             "action_units": list(self.aus.numbers),
             "points": list(self.aus.point_names),
             "crop": {"size": self.crop_size, "template": _TEMPLATE},
-            "decoder": {
+            "decoder": {"kind": "pair", "features": self.features}
+            if self.features
+            else {
                 "kind": "heatmaps",
                 "stride": self.stride,
                 "sigma": self.sigma,
@@ -153,7 +184,10 @@ class EdgeBundle:
         """
         members: dict[str, str | bytes] = {_MEMBER: self.to_json(graph)}
         if self.golden:
-            for name, array in ((_IMAGE, self.golden.image), (_ANSWER, self.golden.answer)):
+            golden = {_IMAGE: self.golden.image, _ANSWER: self.golden.answer}
+            if self.golden.mesh is not None:
+                golden[_MESH] = self.golden.mesh
+            for name, array in golden.items():
                 file = io.BytesIO()
                 np.lib.format.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
                 members[name] = file.getvalue()
@@ -230,7 +264,7 @@ class EdgeBundle:
                 f"{path} has format {_short(version)}, and this version of tfau reads up to format "
                 f"{FORMAT}: update tfau."
             )
-        if version not in (1, FORMAT) or isinstance(version, bool):
+        if version not in range(1, FORMAT + 1) or isinstance(version, bool):
             raise BundleError(f"{path} has a {_MEMBER} of no known format: {_short(version)}.")
         graph = data[:start]
         if hashlib.sha256(graph).hexdigest() != described.get("graph_sha256"):
@@ -248,8 +282,15 @@ class EdgeBundle:
         crop, decoder = _table(described, "crop"), _table(described, "decoder")
         if crop.get("template") != _TEMPLATE:
             raise ValueError(f"its crops are cut in another way: {_short(crop.get('template'))}")
-        if decoder.get("kind") != "heatmaps":
-            raise ValueError(f"its answers are of another kind: {_short(decoder.get('kind'))}")
+        kind = decoder.get("kind")
+        if kind not in ("heatmaps", "pair"):
+            raise ValueError(f"its answers are of another kind: {_short(kind)}")
+        if kind == "pair":
+            decoder = {
+                "stride": 4,
+                "sigma": 2.0,
+                "features": _whole(decoder["features"], "decoder.features", 1, 10_000),
+            }
         bundle = cls(
             aus=AUSet([_whole(n, "action_units", 1, 99) for n in _list(described, "action_units")]),
             crop_size=FaceAligner(_whole(crop["size"], "crop.size", 32, 1024)).crop_size,
@@ -259,6 +300,7 @@ class EdgeBundle:
             threshold=_number(described["threshold"], "threshold", 0.0, INTENSITY_MAX),
             expected_error=_errors(decoder.get("expected_error")),
             batch=_whole(described.get("batch", 1), "batch", 1, 1024),
+            features=decoder["features"] if kind == "pair" else 0,
             kept=[_word(name, "kept") for name in _list({"kept": [], **described}, "kept")],
             calibration=_table({"calibration": {}, **described}, "calibration"),
             provenance=_table(described, "provenance"),
@@ -272,13 +314,16 @@ class EdgeBundle:
         if described.get("golden") is None:
             return bundle
         golden = _table(described, "golden")
+        side = 1 if bundle.features else side
         every = _whole(golden["every"], "golden.every", 1, side)
         few = -(-side // every)
+        mesh = (MESH_VERTICES, 3)
         pair = Golden(
             _array(members[_IMAGE], np.uint8, (bundle.crop_size, bundle.crop_size, 3)),
             _array(members[_ANSWER], np.float32, (few, few, channels)),
             every,
             _number(golden["tolerance"], "golden.tolerance", 0.0, 100.0),
+            _array(members[_MESH], np.float32, mesh) if bundle.features else None,
         )
         return dataclasses.replace(bundle, golden=pair)
 

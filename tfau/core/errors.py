@@ -77,7 +77,7 @@ def run_cli(main: Callable[[Sequence[str] | None], int | None]) -> int:
 
 @contextlib.contextmanager
 def ctrl_c() -> Iterator[Callable[[], None]]:
-    """Remembers Ctrl-C: what it raises while a library tidies up is lost, with a traceback.
+    """Remembers Ctrl-C: raised inside a library it gets lost, or comes out as another exception.
 
     Yields:
         What raises it again.
@@ -91,7 +91,7 @@ def ctrl_c() -> Iterator[Callable[[], None]]:
 
     def check() -> None:
         if pressed:
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt from None
 
     def report(lost: sys.UnraisableHookArgs) -> None:
         if lost.exc_type is not KeyboardInterrupt:
@@ -104,6 +104,9 @@ def ctrl_c() -> Iterator[Callable[[], None]]:
     before = signal.signal(signal.SIGINT, remember)
     try:
         yield check
+    except Exception:
+        check()
+        raise
     finally:
         signal.signal(signal.SIGINT, before)
         sys.unraisablehook = report_before

@@ -30,6 +30,22 @@ MESH_TO_68: npt.NDArray[np.intp] = np.array([
 # fmt: on
 
 
+def _mirror() -> npt.NDArray[np.intp]:
+    """MediaPipe counts the middle and the right side first, then the left side in that order."""
+    middle = (
+        *(0, 1, 2, 4, 5, 6, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19),
+        *(94, 151, 152, 164, 168, 175, 195, 197, 199, 200),
+    )
+    right = np.setdiff1d(np.arange(248), middle)
+    mirror = np.arange(MESH_VERTICES)
+    mirror[right], mirror[248:] = mirror[248:].copy(), right
+    return mirror
+
+
+MESH_MIRROR = _mirror()
+"""(468,) for each mesh vertex the one on the other side of the face."""
+
+
 def _sides(name: str, right: tuple[int, ...], left: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
     return {f"{name}_right": right, f"{name}_left": left}
 
@@ -85,6 +101,7 @@ class FaceFrame:
         timestamp_ms: Presentation time of the frame.
         track_id: The same number for the same face from frame to frame.
         confidence: Presence score of the mesh, 0 to 1.
+        blendshapes: (52,) float32 MediaPipe's blendshapes, 0 to 1, where they were estimated.
 
     Raises:
         ValueError: If the mesh has another shape.
@@ -95,6 +112,7 @@ class FaceFrame:
     timestamp_ms: float = 0.0
     track_id: int = 0
     confidence: float = 1.0
+    blendshapes: npt.NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         if self.mesh.shape not in ((MESH_VERTICES, 3), (MESH_VERTICES + 10, 3)):

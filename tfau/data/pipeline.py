@@ -23,12 +23,14 @@ from tfau.core.errors import DatasetError
 from tfau.core.examples import EMOTIONS
 from tfau.data.augmentation import Augmentation
 
+Floats = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.bool_] | npt.NDArray[np.integer[Any]]
 """(N,) over the rows of `Labels`: which, or how often (0 = left out, 2 = twice)."""
 
 _FEATURES = ("image", "points", "subject", "sequence", "frame")
 _SPLITS = ("train", "validation", "test")  # in this order, then others by name
 _SHUFFLED = 10_000  # examples that wait for their turn, still as JPEG: some 100 MB
+_PICTURES, _NAMES = ("image",), ("subject", "sequence", "group", "frame")
 _CHUNK = 256  # records that are parsed at once
 
 
@@ -263,6 +265,28 @@ class PreparedSet:
                 found += [example["image"] for example in stream.as_numpy_iterator()]
         return np.array(found, object)
 
+    def shapes(self, rows: Rows, aus: AUSet) -> tuple[Floats, Floats]:
+        """Reads the geometry of a choice into memory.
+
+        Args:
+            rows: As in `batches`.
+            aus: Units of the points; all sets must have them.
+
+        Returns:
+            (n, 468, 3) meshes, px of the crops as they lie there, and (n, P) intensities.
+
+        Raises:
+            ValueError: If a set has no meshes, or lacks a unit.
+        """
+        counts, start, meshes, levels = self._counts(rows), 0, [], []
+        for part in self._parts:
+            mine = counts[start : (start := start + sum(part.splits.values()))]
+            if mine.any():
+                mesh, points = part.shapes()
+                meshes.append(mesh[mine > 0])
+                levels.append(points[mine > 0][:, aus.points_of(part.aus), 2])
+        return np.concatenate(meshes), np.concatenate(levels)
+
     def _counts(self, rows: Rows) -> npt.NDArray[np.int64]:
         """Returns a choice as counts, or says what is wrong with it."""
         if rows.shape != (len(self),) or rows.dtype.kind not in "biu" or (rows < 0).any():
@@ -308,7 +332,7 @@ class _Part:
 
     def labels(self, aus: AUSet) -> dict[str, npt.NDArray[Any]]:
         """Reads the fields of `Labels`, in columns of the given units."""
-        parsed = {name: self._read(name, pictures=False) for name in self.splits}
+        parsed = {name: self._read(name, _NAMES) for name in self.splits}
         size = sum(self.splits.values())
 
         def column(key: str) -> npt.NDArray[Any]:
@@ -335,6 +359,14 @@ class _Part:
             "presence": spread(column("presence")),
         }
 
+    def shapes(self) -> tuple[Floats, Floats]:
+        """Reads the (n, 468, 3) meshes and the (n, P, 3) points of all splits."""
+        if "mesh" not in self._spec:
+            raise ValueError(f"{self.name} has no meshes: they were not kept when it was prepared.")
+        parsed = [self._read(split, ("mesh",)) for split in self.splits]
+        meshes, points = (np.concatenate([p[name] for p in parsed]) for name in ("mesh", "points"))
+        return meshes, points
+
     def stream(
         self, counts: npt.NDArray[np.int64], aus: AUSet, crop_size: int, *, cache: bool
     ) -> tf.data.Dataset:
@@ -355,9 +387,9 @@ class _Part:
             if not mine.any():
                 continue
             if cache and split not in self._kept:
-                table = tf.data.Dataset.from_tensor_slices(self._read(split, pictures=True))
+                table = tf.data.Dataset.from_tensor_slices(self._read(split, _PICTURES))
                 self._kept[split] = table.batch(_CHUNK)
-            chunks = self._kept[split] if cache else self._chunks(split, pictures=True)
+            chunks = self._kept[split] if cache else self._chunks(split, _PICTURES)
             often = tf.data.Dataset.from_tensor_slices(mine).batch(_CHUNK)
             chosen = tf.data.Dataset.zip(chunks, often).map(arrange).unbatch()
             streams.append(chosen)
@@ -395,9 +427,8 @@ class _Part:
 
         return arrange
 
-    def _chunks(self, split: str, *, pictures: bool) -> tf.data.Dataset:
-        """Reads and parses a split, in order, with its pictures (as JPEG) or with its names."""
-        names = ("image",) if pictures else ("subject", "sequence", "group", "frame")
+    def _chunks(self, split: str, names: Sequence[str]) -> tf.data.Dataset:
+        """Reads and parses some features of a split, in order; pictures stay JPEG."""
         wanted = (*names, "points", "presence", "emotion")
         spec = {name: self._spec[name] for name in wanted if name in self._spec}
 
@@ -423,10 +454,10 @@ class _Part:
             lambda: iter(source), output_signature=tf.TensorSpec((), tf.string)
         )
 
-    def _read(self, split: str, *, pictures: bool) -> dict[str, npt.NDArray[Any]]:
+    def _read(self, split: str, names: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
         """Reads a split into memory."""
         try:
-            chunks = list(self._chunks(split, pictures=pictures).as_numpy_iterator())
+            chunks = list(self._chunks(split, names).as_numpy_iterator())
         except (tf.errors.OpError, OSError, NotImplementedError) as error:
             raise DatasetError(f"{self.folder} cannot be read: {error}.") from None
         size = sum(len(chunk["points"]) for chunk in chunks)

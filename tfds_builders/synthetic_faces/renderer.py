@@ -19,6 +19,7 @@ from tfau.core.errors import DatasetError, MissingExtra, require_extra
 from tfds_builders.synthetic_faces.creases import CreaseMap
 from tfds_builders.synthetic_faces.rig import FaceRig, Floats, Part, SmoothNormals
 from tfds_builders.synthetic_faces.sampling import Identity, Shot
+from tfds_builders.synthetic_faces.wild import cover_face
 
 Matrix = npt.NDArray[np.float64]
 
@@ -55,7 +56,8 @@ void main() {
 
 _FRAGMENT = """
 #version 330
-const int SKIN = 0, SOLID = 1, EYE = 2, HAIR = 3, STRAND = 4;
+const int SKIN = 0, SOLID = 1, EYE = 2, HAIR = 3, STRAND = 4, GLASS = 5;
+const float BULGE = 2.5;     // as high as so many folds are deep
 const vec3 GREY = vec3(0.3, 0.6, 0.1);
 uniform int u_material;
 uniform vec2 u_alpha;        // texels whose alpha lies outside [x, y) are left out
@@ -100,14 +102,16 @@ void main() {
     float gloss = 0.25, power = 50.0;
 
     if (u_material == SKIN) {
-        float height = texture(u_crease, uv).r;
+        vec2 crease = texture(u_crease, uv).rg;
+        float height = crease.r - BULGE * crease.g;
         // Bump from screen-space derivatives: no tangents needed (Mikkelsen 2010).
         vec3 px = dFdx(position), py = dFdy(position);
         vec3 gx = cross(py, n), gy = cross(n, px);
         float area = dot(px, gx);
         vec3 slope = sign(area) * (dFdx(height) * gx + dFdy(height) * gy);
         n = normalize(abs(area) * n + u_relief * slope);
-        albedo *= u_tint * (1.0 - vec3(0.42, 0.55, 0.58) * height);
+        albedo *= u_tint * (1.0 - vec3(0.42, 0.55, 0.58) * crease.r)
+                         * (1.0 - vec3(0.0, 0.16, 0.16) * crease.g);
         // Red light travels furthest under skin and softens the edge of the shade.
         wrap = vec3(0.40, 0.20, 0.14);
         gloss = u_oil;
@@ -123,6 +127,13 @@ void main() {
         albedo = u_tint * mix(vec3(dot(albedo, GREY)), albedo, 0.6);
         gloss = 0.9;
         power = 180.0;
+    } else if (u_material == GLASS) {
+        albedo = u_tint;
+        n = n.z < 0.0 ? -n : n;
+        gloss = 1.2;
+        power = 90.0;
+        opaque = false;
+        alpha = u_opacity;
     } else {
         albedo *= u_tint;
     }
@@ -134,7 +145,7 @@ void main() {
     float shine = gloss * (0.35 + pow(1.0 - max(dot(n, v), 0.0), 4.0));
     vec3 highlight = shine * (key * glint(n, v, u_key_direction, power)
                             + u_fill * glint(n, v, u_fill_direction, power));
-    if (u_material == EYE && !opaque) {
+    if ((u_material == EYE || u_material == GLASS) && !opaque) {
         alpha = min(1.0, alpha + max(highlight.r, max(highlight.g, highlight.b)));
     }
     vec3 sum = open * (albedo * light + highlight);
@@ -185,6 +196,7 @@ void main() {
 """
 
 _MATERIALS = {"skin": 0, "teeth": 1, "tongue": 1, "eyes": 2, "hair": 3, "brows": 4, "lashes": 4}
+_MATERIALS |= {"frame": 1, "lens": 5}
 _SOLID, _SOFT, _ALL = (0.6, 2.0), (0.0, 0.6), (0.0, 2.0)
 
 
@@ -239,18 +251,49 @@ class _Surface:
         self.moving.write(np.ascontiguousarray(data, np.float32))
 
 
+@dataclass(frozen=True)
+class _Rigid:
+    """A thing that a person wears and that no expression moves; stands in for a `Part`."""
+
+    name: str
+    kind: str
+    vertices: Floats
+    triangles: Any
+    carried: bool = False
+
+    @property
+    def reference(self) -> Floats:
+        return self.vertices
+
+    @property
+    def uv(self) -> Floats:
+        return np.full((1, 2), 0.5, np.float32)
+
+    @property
+    def uv_triangles(self) -> Any:
+        return np.zeros_like(self.triangles)
+
+    def fit(self, _vertices: Floats, _resting: Floats) -> Floats:
+        return self.vertices
+
+
 class FaceRenderer:
     """Draws faces of one rig, one identity at a time.
 
     Args:
         rig: the head.
         frame_size: side of the square frame, px.
+        samples: of each pixel; 0 is twice as fast and leaves edges as stairs, which a crop of half
+            the size hides.
+        bulges: whether the skin bulges and dimples with the units, see `creases`.
 
     Raises:
         MissingExtra: moderngl is not installed, or there is no EGL to draw with.
     """
 
-    def __init__(self, rig: FaceRig, frame_size: int = 320) -> None:
+    def __init__(
+        self, rig: FaceRig, frame_size: int = 320, *, samples: int = 4, bulges: bool = False
+    ) -> None:
         require_extra("synthetic", "moderngl")
         # One rasteriser thread: the processes of `shards` are what fills the cores.
         os.environ.setdefault("LP_NUM_THREADS", "1")
@@ -277,17 +320,18 @@ class FaceRenderer:
         )
         size = (frame_size, frame_size)
         self.drawn = gl.framebuffer(
-            [gl.renderbuffer(size, 4, samples=4)], gl.depth_renderbuffer(size, samples=4)
+            [gl.renderbuffer(size, 4, samples=samples)],
+            gl.depth_renderbuffer(size, samples=samples),
         )
         self.resolved = gl.framebuffer([gl.renderbuffer(size, 4)])
         self.shadow = gl.depth_texture((_SHADOW_SIZE, _SHADOW_SIZE))
         self.shadow.compare_func = "<="
         self.shadow_frame = gl.framebuffer(depth_attachment=self.shadow)
-        self.crease_map = CreaseMap(rig)
+        self.crease_map = CreaseMap(rig, bulges=bulges)
         side = self.crease_map.size
-        self.crease = gl.texture((side, side), 1, alignment=1)
+        self.crease = gl.texture((side, side), 2, alignment=1)
         self.surfaces = {"skin": self._surface(rig)}
-        self.textures: dict[str, Any] = {}
+        self.textures: dict[str, Any] = {"": self._upload(np.full((1, 1, 4), 255, np.uint8))}
         self.means: dict[str, float] = {}
         self.mouth_inside = self._painted_in("mouth_inside")
         self.sockets = self._painted_in("eye_sockets")
@@ -298,7 +342,7 @@ class FaceRenderer:
     def __exit__(self, *_: object) -> None:
         self.gl.release()
 
-    def _surface(self, mesh: FaceRig | Part) -> _Surface:
+    def _surface(self, mesh: FaceRig | Part | _Rigid) -> _Surface:
         programs = (self.program, self.shadow_program)
         return _Surface(self.gl, programs, mesh.triangles, mesh.uv, mesh.uv_triangles)
 
@@ -329,13 +373,21 @@ class FaceRenderer:
         rig = self.rig
         self.identity = identity
         self.resting = rig.rest(identity.shape)
-        self.parts = [rig.parts[name] for name in identity.parts]
+        self.parts: list[Part | _Rigid] = [rig.parts[name] for name in identity.parts]
+        if identity.glasses:
+            for kind, (points, triangles) in zip(
+                ("frame", "lens"), identity.glasses.build(self.resting, rig), strict=True
+            ):
+                self.parts.append(_Rigid(kind, kind, points, triangles))
         for part in self.parts:
             if part.name not in self.surfaces:
                 self.surfaces[part.name] = self._surface(part)
         pixels = np.zeros(4, np.float32)
         for name, share in identity.skins.items():
             pixels = pixels + np.float32(share) * _read_rgba(rig, name)
+        if identity.beard:
+            side = len(pixels)
+            identity.beard.paint(pixels, self.crease_map.points * side / self.crease_map.size)
         if "skin" in self.textures:
             self.textures["skin"].release()
         self.textures["skin"] = self._upload(pixels.astype(np.uint8))
@@ -351,7 +403,7 @@ class FaceRenderer:
         eyes = self._part("eyes").fit(self.resting, self.resting)
         self.resting_opening = self._opening(rig.mesh(self.resting, eyes))
 
-    def _part(self, kind: str) -> Part:
+    def _part(self, kind: str) -> Part | _Rigid:
         return next(part for part in self.parts if part.kind == kind)
 
     @staticmethod
@@ -389,8 +441,12 @@ class FaceRenderer:
         )
         pixels = np.frombuffer(self.resolved.read(components=3, alignment=1), np.uint8)
         pixels = pixels.reshape(self.frame_size, self.frame_size, 3)[::-1]
+        image = np.ascontiguousarray(pixels)
+        if shot.cover:
+            hair = self.identity.tints["hair"]
+            image = cover_face(image, points, shot.cover, shot.cover_seed, hair)
         return Picture(
-            image=shot.develop(np.ascontiguousarray(pixels)),
+            image=shot.develop(image),
             mesh=points.astype(np.float32),
             opening=max(0.0, self._opening(mesh) - self.resting_opening),
         )
@@ -470,11 +526,13 @@ class FaceRenderer:
         gl.disable(moderngl.BLEND)
         self.shadow_frame.use()
         self.shadow_frame.clear(depth=1.0)
-        hair = next((part for part in self.parts if part.kind == "hair"), None)
+        hair = next((p for p in self.parts if isinstance(p, Part) and p.kind == "hair"), None)
         self.shadow_program["u_cut"].value = 0.0
         gl.enable(moderngl.CULL_FACE)
         self.surfaces["skin"].shadow.render()
         gl.disable(moderngl.CULL_FACE)
+        if identity.glasses:
+            self.surfaces["frame"].shadow.render()
         if hair is not None:
             self._texture(identity.texture(hair)).use(0)
             self.shadow_program["u_cut"].value = 0.6
@@ -495,6 +553,8 @@ class FaceRenderer:
         for kind in ("teeth", "tongue"):
             self._paint(kind, self._part(kind), _ALL)
         self._paint("eyes", self._part("eyes"), _SOLID)
+        if identity.glasses:
+            self._paint("frame", self._part("frame"), _ALL)
         gl.disable(moderngl.CULL_FACE)
         if hair is not None:
             self._paint("hair", hair, _SOLID)
@@ -504,6 +564,8 @@ class FaceRenderer:
         self._paint("eyes", self._part("eyes"), _SOFT)
         for kind in ("brows", "lashes"):
             self._paint(kind, self._part(kind), _ALL)
+        if identity.glasses:
+            self._paint("lens", self._part("lens"), _ALL)
         if hair is not None:
             self._paint("hair", hair, _SOFT)
         self.drawn.depth_mask = True
@@ -511,16 +573,24 @@ class FaceRenderer:
         backdrop.release()
         gl.copy_framebuffer(self.resolved, self.drawn)
 
-    def _paint(self, kind: str, part: Part | None, alpha: tuple[float, float]) -> None:
+    def _paint(self, kind: str, part: Part | _Rigid | None, alpha: tuple[float, float]) -> None:
         identity = self.identity
-        name = "skin" if part is None else identity.texture(part)
-        (self.textures[name] if part is None else self._texture(name)).use(0)
+        name = "skin" if part is None else ""
+        if isinstance(part, Part):
+            name = identity.texture(part)
+            self._texture(name)
+        self.textures[name].use(0)
         program = self.program
         program["u_material"].value = _MATERIALS[kind]
         program["u_alpha"].value = alpha
-        program["u_tint"].value = identity.tints[kind]
+        glasses = identity.glasses
+        if glasses and kind in ("frame", "lens"):
+            program["u_tint"].value = glasses.colour if kind == "frame" else glasses.lens
+        else:
+            program["u_tint"].value = identity.tints[kind]
         program["u_mean"].value = self.means.get(name, 1.0)
-        program["u_opacity"].value = identity.lash_opacity if kind == "lashes" else 1.0
+        opacity = {"lashes": identity.lash_opacity, "lens": glasses.opacity if glasses else 0.0}
+        program["u_opacity"].value = opacity.get(kind, 1.0)
         program["u_contrast"].value = 0.6 if kind == "hair" else 0.3
         self.surfaces["skin" if part is None else part.name].main.render()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -13,9 +14,14 @@ from tfau.core.action_units import ACTION_UNITS, INTENSITY_MAX
 from tfds_builders.synthetic_faces.creases import VARIANTS
 from tfds_builders.synthetic_faces.rig import FaceRig, Part, Sides, Skin
 
+if TYPE_CHECKING:
+    from tfds_builders.synthetic_faces.wild import Beard, Camera, Glasses
+
 Rng = np.random.Generator
 Colour = tuple[float, float, float]
 Image = npt.NDArray[np.uint8]
+
+UnitTable = Mapping[int, Mapping[str, float]]
 
 # Weights of the rig's expression units at intensity 5; below, they shrink in proportion.
 UNIT_TABLE: dict[int, dict[str, float]] = {
@@ -120,6 +126,7 @@ class Identity:
         relief: how much folds bend the light, dm.
         crease_depth: how much folds show at intensity 5.
         crease_variant: which drawing of the folds.
+        beard, glasses: what this person has of them.
     """
 
     shape: Mapping[str, Mapping[str, float]]
@@ -132,6 +139,8 @@ class Identity:
     relief: float
     crease_depth: float
     crease_variant: int
+    beard: Beard | None = None
+    glasses: Glasses | None = None
 
     def texture(self, part: Part) -> str:
         """Returns the texture file that this person has on a part."""
@@ -153,6 +162,9 @@ class Shot:
         key_direction, fill_direction: towards the lights, camera space.
         backdrop: (h, w, 3) RGB picture behind the head.
         grain_seed: seed of the sensor noise.
+        camera: what a bad one adds to that.
+        cover: what hides a part of the face, a row of `wild.COVERS`.
+        cover_seed: how it does.
     """
 
     intensities: Mapping[int, Sides]
@@ -176,6 +188,9 @@ class Shot:
     white: Colour
     jpeg_quality: int | None
     grain_seed: int
+    camera: Camera | None = None
+    cover: str = ""
+    cover_seed: int = 0
 
     def labels(self, opening: float) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         """Returns the intensities on the left and on the right, (A,) each, in order of `NUMBERS`.
@@ -192,6 +207,8 @@ class Shot:
     def develop(self, image: Image) -> Image:
         """Adds what a camera adds: blur, colour cast, noise and compression."""
         rng = np.random.default_rng(self.grain_seed)
+        if self.camera:
+            image = self.camera.see(image)
         pixels: npt.NDArray[np.floating] = image.astype(np.float32)
         if self.blur_px > 0.2:
             pixels = np.asarray(cv2.GaussianBlur(pixels, (0, 0), self.blur_px), np.float32)
@@ -261,8 +278,8 @@ def sample_identity(rig: FaceRig, rng: Rng) -> Identity:
     own = [s for s in fitting if s.sex == sex]
     skin: Skin = (own or fitting)[rng.integers(len(own or fitting))]
     others = [s for s in rig.skins if s.name != _PAINTED_SKIN and s.sex == sex and s is not skin]
-    second = others[rng.integers(len(others))]
-    mix = float(rng.uniform(0.05, 0.45)) if rng.random() < 0.6 else 0.0
+    second = others[rng.integers(len(others))] if others else skin
+    mix = float(rng.uniform(0.05, 0.45)) if rng.random() < 0.6 and others else 0.0
     old = float(rng.uniform(*_AGE_SHARE_OLD[skin.age]))
 
     share = {name: float(v) for name, v in zip(_ANCESTRIES, rng.dirichlet([0.25] * 3), strict=True)}
@@ -324,12 +341,12 @@ def sample_identity(rig: FaceRig, rng: Rng) -> Identity:
         parts=tuple(part.name for part in chosen.values()),
         textures=textures,
         tints={
-            "skin": _colour(tint),
-            "hair": _colour(hair),
-            "brows": _colour(brow),
+            "skin": colour(tint),
+            "hair": colour(hair),
+            "brows": colour(brow),
             "lashes": (0.006, 0.005, 0.005),
-            "eyes": _colour(np.full(3, rng.uniform(0.75, 1.05))),
-            "teeth": _colour(rng.uniform(1.0, 1.5) * np.array([1, 0.97, rng.uniform(0.82, 0.95)])),
+            "eyes": colour(np.full(3, rng.uniform(0.75, 1.05))),
+            "teeth": colour(rng.uniform(1.0, 1.5) * np.array([1, 0.97, rng.uniform(0.82, 0.95)])),
             "tongue": (0.75, 0.6, 0.6),
         },
         lash_opacity=float(rng.uniform(0.15, 0.45) if sex == "male" else rng.uniform(0.3, 1.0)),
@@ -384,7 +401,7 @@ def sample_expression(rng: Rng) -> dict[int, Sides]:
         name = names[rng.choice(len(names), p=chances / chances.sum())]
         strength = 1.5 + 3.5 * rng.beta(1.6, 1.4)
         for unit, (portion, chance) in PROTOTYPES[name][1].items():
-            if rng.random() < chance and _fits(unit, levels):
+            if rng.random() < chance and fits(unit, levels):
                 level = strength * portion * rng.uniform(0.7, 1.25)
                 levels[unit] = float(min(INTENSITY_MAX, level))
     if kind > 0.35:
@@ -393,9 +410,14 @@ def sample_expression(rng: Rng) -> dict[int, Sides]:
         chances = np.array(list(_SPARSE.values()))
         order = rng.choice(units, size=len(units), replace=False, p=chances / chances.sum())
         for unit in order.tolist():
-            if wanted and unit not in levels and _fits(unit, levels):
+            if wanted and unit not in levels and fits(unit, levels):
                 levels[unit] = float(0.5 + 4.5 * rng.beta(1.3, 1.2))
                 wanted -= 1
+    return sided(levels, rng)
+
+
+def sided(levels: Mapping[int, float], rng: Rng) -> dict[int, Sides]:
+    """Makes some units stronger on one side."""
     sides: dict[int, Sides] = {}
     for unit, level in levels.items():
         left = right = level
@@ -406,15 +428,18 @@ def sample_expression(rng: Rng) -> dict[int, Sides]:
     return sides
 
 
-def _fits(unit: int, levels: Mapping[int, float]) -> bool:
+def fits(unit: int, levels: Mapping[int, float]) -> bool:
+    """Says whether a face can show a unit beside others."""
     return not any(unit in group and group & levels.keys() for group in _EXCLUSIVE)
 
 
-def rig_weights(intensities: Mapping[int, Sides]) -> dict[str, Sides]:
-    """Turns intensities into weights of the rig's expression units by `UNIT_TABLE`."""
+def rig_weights(
+    intensities: Mapping[int, Sides], table: UnitTable = UNIT_TABLE
+) -> dict[str, Sides]:
+    """Turns intensities into weights of the rig's expression units."""
     weights: dict[str, Sides] = {}
     for number, (left, right) in intensities.items():
-        for name, full in UNIT_TABLE[number].items():
+        for name, full in table[number].items():
             old = weights.get(name, (0.0, 0.0))
             weights[name] = (
                 old[0] + full * left / INTENSITY_MAX,
@@ -426,21 +451,21 @@ def rig_weights(intensities: Mapping[int, Sides]) -> dict[str, Sides]:
 # --- Pictures -------------------------------------------------------------------------------------
 
 
-def sample_shot(rng: Rng, intensities: Mapping[int, Sides]) -> Shot:
+def sample_shot(rng: Rng, intensities: Mapping[int, Sides], table: UnitTable = UNIT_TABLE) -> Shot:
     """Draws everything about a picture but the person and the expression."""
-    weights = rig_weights(intensities)
+    weights = rig_weights(intensities, table)
     gaze_side, gaze_up = float(rng.normal(0, 0.25)), float(rng.normal(0, 0.22))
-    _add(weights, "eyeLookOut", (max(gaze_side, 0.0), max(-gaze_side, 0.0)))
-    _add(weights, "eyeLookIn", (max(-gaze_side, 0.0), max(gaze_side, 0.0)))
-    _add(weights, "eyeLookUp", (max(gaze_up, 0.0),) * 2)
-    _add(weights, "eyeLookDown", (max(-gaze_up, 0.0),) * 2)
+    add(weights, "eyeLookOut", (max(gaze_side, 0.0), max(-gaze_side, 0.0)))
+    add(weights, "eyeLookIn", (max(-gaze_side, 0.0), max(gaze_side, 0.0)))
+    add(weights, "eyeLookUp", (max(gaze_up, 0.0),) * 2)
+    add(weights, "eyeLookDown", (max(-gaze_up, 0.0),) * 2)
     if intensities and rng.random() < 0.15:
         # Movements that no unit here stands for, so that a network does not take them for one.
         side = str(rng.choice(["jawLeft", "jawRight", "mouthLeft", "mouthRight", "jawForward"]))
-        _add(weights, side, (float(rng.uniform(0.1, 0.5)),) * 2)
+        add(weights, side, (float(rng.uniform(0.1, 0.5)),) * 2)
     if rng.random() < 0.3 and 26 in intensities and 25 not in intensities:
         # The jaw may drop behind closed lips.
-        _add(weights, "mouthClose", (weights["jawOpen"][0] * float(rng.uniform(0.5, 1.0)),) * 2)
+        add(weights, "mouthClose", (weights["jawOpen"][0] * float(rng.uniform(0.5, 1.0)),) * 2)
     weights = _keep_lids_apart(weights)
 
     warm = float(rng.normal(0, 0.10))
@@ -455,29 +480,30 @@ def sample_shot(rng: Rng, intensities: Mapping[int, Sides]) -> Shot:
     return Shot(
         intensities=dict(intensities),
         weights=weights,
-        yaw=_clipped(rng, 11, 25),
-        pitch=_clipped(rng, 7, 15),
-        roll=_clipped(rng, 4, 10),
+        yaw=clipped(rng, 11, 25),
+        pitch=clipped(rng, 7, 15),
+        roll=clipped(rng, 4, 10),
         distance_dm=float(np.exp(rng.uniform(np.log(4.5), np.log(15)))),
         fill=float(rng.uniform(0.72, 0.80)),
         shift=(float(rng.normal(0, 0.02)), float(rng.normal(0, 0.02))),
         key_direction=_direction(azimuth, height),
-        key=_colour(key * tone),
+        key=colour(key * tone),
         fill_direction=_direction(-np.sign(azimuth) * rng.uniform(20, 90), rng.uniform(-10, 40)),
-        fill_light=_colour(float(rng.uniform(0.05, 0.35)) * cool),
-        sky=_colour(ambient * around * 1.15),
-        ground=_colour(ambient * around * float(rng.uniform(0.45, 0.9))),
+        fill_light=colour(float(rng.uniform(0.05, 0.35)) * cool),
+        sky=colour(ambient * around * 1.15),
+        ground=colour(ambient * around * float(rng.uniform(0.45, 0.9))),
         backdrop=backdrop,
         blur_px=float(max(0.0, rng.normal(0.35, 0.35))),
         grain=float(abs(rng.normal(0.0, 2.5))),
         contrast=float(rng.normal(1.0, 0.08)),
-        white=_colour(rng.normal(1.0, 0.03, 3) * rng.normal(1.0, 0.07)),
+        white=colour(rng.normal(1.0, 0.03, 3) * rng.normal(1.0, 0.07)),
         jpeg_quality=int(rng.integers(55, 92)) if rng.random() < 0.3 else None,
         grain_seed=int(rng.integers(2**31)),
     )
 
 
-def _add(weights: dict[str, Sides], name: str, sides: Sequence[float]) -> None:
+def add(weights: dict[str, Sides], name: str, sides: Sequence[float]) -> None:
+    """Adds to the weights of a unit of the rig."""
     old = weights.get(name, (0.0, 0.0))
     weights[name] = (old[0] + sides[0], old[1] + sides[1])
 
@@ -519,7 +545,8 @@ def sample_backdrop(rng: Rng, size: int = 96) -> Image:
     return np.clip(canvas, 0, 255).astype(np.uint8)
 
 
-def _clipped(rng: Rng, spread: float, limit: float) -> float:
+def clipped(rng: Rng, spread: float, limit: float) -> float:
+    """Draws from a normal distribution, cut off."""
     return float(np.clip(rng.normal(0, spread), -limit, limit))
 
 
@@ -528,6 +555,7 @@ def _direction(azimuth: float, height: float) -> Colour:
     return float(np.sin(a) * np.cos(h)), float(np.sin(h)), float(np.cos(a) * np.cos(h))
 
 
-def _colour(values: npt.ArrayLike) -> Colour:
+def colour(values: npt.ArrayLike) -> Colour:
+    """Makes three numbers of an array."""
     r, g, b = np.asarray(values, float).tolist()
     return r, g, b

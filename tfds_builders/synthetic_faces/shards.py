@@ -5,7 +5,9 @@
 A shard is a `.npz` without pickles. Its arrays: `jpeg` (all pictures, end to end) and `offsets`
 (N + 1,); `numbers` (A,); `left`, `right` (N, A) intensities 0-5 on the subject's own sides;
 `points` (N, P, 2) of `AUSet(numbers)` in crop px; `subject`, `frame`, `is_neutral` (N,); `mesh`
-(N, 468, 3) in crop px if it was kept; `recipe`, the arguments as JSON.
+(N, 468, 3) in crop px if it was kept; `recipe`, the arguments as JSON. Wild pictures also have
+`pose` (N, 3), the yaw, pitch and roll that were drawn, degrees; and `cover` (N,), which row of
+`wild.COVERS` hides a part of the face.
 """
 
 from __future__ import annotations
@@ -24,18 +26,23 @@ from typing import Any
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
-from edge.crop import crop_face
+from edge.face_mesh import FaceMesh
+from edge.warp import crop_face
 from tfau.core.action_units import AUSet
 from tfau.core.align import FaceAligner
 from tfau.core.errors import DatasetError, require_extra, run_cli
 from tfau.core.faces import MESH_VERTICES, au_points
 from tfau.core.files import whole_file
+from tfau.core.names import check_name
 from tfds_builders import workers
-from tfds_builders.synthetic_faces.renderer import FaceRenderer
+from tfds_builders.synthetic_faces import wild
+from tfds_builders.synthetic_faces.renderer import FaceRenderer, Picture
 from tfds_builders.synthetic_faces.rig import FaceRig
 from tfds_builders.synthetic_faces.sampling import (
     NUMBERS,
+    Shot,
     sample_expression,
     sample_identity,
     sample_shot,
@@ -43,6 +50,7 @@ from tfds_builders.synthetic_faces.sampling import (
 
 FORMAT = 1
 IDENTITIES_PER_SHARD = 25
+STYLES = ("studio", "wild", "reserved", "loose")
 
 
 def render_shards(
@@ -55,6 +63,7 @@ def render_shards(
     processes: int = 1,
     jpeg_quality: int = 85,
     keep_mesh: bool = False,
+    style: str = "studio",
 ) -> list[Path]:
     """Renders `identities` x `images_per_identity` aligned crops.
 
@@ -71,6 +80,11 @@ def render_shards(
         processes: worker processes, about 20 faces per second each.
         jpeg_quality: 1 to 100.
         keep_mesh: also store the 468 mesh points.
+        style: of `STYLES`. Wild pictures are as hard as real ones, see `wild`: they are cut by the
+            mesh that `edge.face_mesh` finds in them, and it is that which is kept; a picture where
+            it finds no face is drawn anew; frames 0 and 1 are at rest. Reserved ones too, with
+            skins, hair, brows, lashes and teeth that wild ones never have. Half of the loose ones,
+            which are wild otherwise, have weights of the rig instead of action units.
 
     Returns:
         The shards, in order.
@@ -89,6 +103,7 @@ def render_shards(
     ):
         if not low <= value <= high:
             raise ValueError(f"`{name}` must be {low} to {high}. Received: {name}={value}")
+    check_name("style", style, STYLES)
     FaceAligner(crop_size)
     require_extra("synthetic", "moderngl")
     FaceRig.load(rig_folder)
@@ -101,7 +116,7 @@ def render_shards(
         "seed": seed,
         "jpeg_quality": jpeg_quality,
         "keep_mesh": keep_mesh,
-    }
+    } | ({} if style == STYLES[0] else {"style": style})
     out_folder.mkdir(parents=True, exist_ok=True)
     count = -(-identities // IDENTITIES_PER_SHARD)
     paths = [out_folder / f"faces-{i:05d}-of-{count:05d}.npz" for i in range(count)]
@@ -137,24 +152,21 @@ class _Shard:
 
     def render(self, advance: workers.Advance) -> None:
         """Renders the shard and writes it, whole."""
-        recipe = self.recipe
+        recipe, style = self.recipe, self.recipe.get("style", STYLES[0])
         # The crop takes three quarters of a frame; it is to be shrunk, not blown up.
-        renderer = _renderer(self.rig, max(320, round(1.6 * recipe["crop_size"])))
+        studio = _studio(self.rig, max(320, round(1.6 * recipe["crop_size"])), style)
         aligner, aus = FaceAligner(recipe["crop_size"]), AUSet(NUMBERS)
         quality = [cv2.IMWRITE_JPEG_QUALITY, recipe["jpeg_quality"]]
         rows: dict[str, list[Any]] = {}
         pictures: list[bytes] = []
         for subject in self.subjects:
-            rng = np.random.default_rng([recipe["seed"], subject])
-            renderer.wear(sample_identity(renderer.rig, rng))
+            studio.invite(recipe["seed"], subject)
             for frame in range(recipe["images_per_identity"]):
-                shot = sample_shot(rng, sample_expression(rng) if frame else {})
-                picture = renderer.render(shot)
-                matrix = aligner.matrix(picture.mesh)
+                shot, picture, mesh = studio.photograph(frame)
+                matrix = aligner.matrix(mesh)
                 crop = crop_face(picture.image, matrix, aligner.crop_size)
                 _, data = cv2.imencode(".jpg", cv2.cvtColor(crop, cv2.COLOR_RGB2BGR), quality)
                 pictures.append(data.tobytes())
-                mesh = picture.mesh[:MESH_VERTICES]
                 scale = np.sqrt(abs(np.linalg.det(matrix[:, :2])))
                 mesh = np.hstack([aligner.transform(mesh[:, :2], matrix), mesh[:, 2:] * scale])
                 left, right = shot.labels(picture.opening)
@@ -165,8 +177,11 @@ class _Shard:
                     "mesh": mesh,
                     "subject": subject,
                     "frame": frame,
-                    "is_neutral": frame == 0,
+                    "is_neutral": not shot.intensities,
                 }
+                if studio.finder:
+                    row["pose"] = shot.yaw, shot.pitch, shot.roll
+                    row["cover"] = wild.COVERS.index(studio.cover(shot))
                 for name, value in row.items():
                     rows.setdefault(name, []).append(value)
             advance(recipe["images_per_identity"])
@@ -184,10 +199,64 @@ class _Shard:
             )
 
 
+class _Studio:
+    """Invites people and takes pictures of them.
+
+    Args:
+        rig: the head.
+        frame_size: side of the frames, px.
+        style: of `STYLES`.
+    """
+
+    def __init__(self, rig: FaceRig, frame_size: int, style: str) -> None:
+        rough = style != STYLES[0]
+        if rough:
+            rig = wild.with_cheeks(wild.half(rig, reserved=style == "reserved"))
+        self.loose = style == "loose"
+        self.renderer = FaceRenderer(rig, frame_size, samples=0 if rough else 4, bulges=rough)
+        self.finder = FaceMesh(max_faces=1) if rough else None
+
+    def invite(self, seed: int, subject: int) -> None:
+        """Draws a person."""
+        self.rng = np.random.default_rng([seed, subject])
+        identity = sample_identity(self.renderer.rig, self.rng)
+        if self.finder:
+            self.rough = np.random.default_rng([seed, subject, 1])
+            identity = wild.roughen_identity(identity, self.rough)
+        self.renderer.wear(identity)
+
+    def photograph(self, frame: int) -> tuple[Shot, Picture, npt.NDArray[np.float32]]:
+        """Draws a picture: how, what, and the (468, 3) mesh, px."""
+        if self.finder is None:
+            shot = sample_shot(self.rng, sample_expression(self.rng) if frame else {})
+            picture = self.renderer.render(shot)
+            return shot, picture, picture.mesh[:MESH_VERTICES]
+        for _ in range(_TRIES):
+            expression = {} if frame < 2 else wild.sample_expression(self.rng)
+            shot = sample_shot(self.rng, expression, wild.UNIT_TABLE)
+            if self.loose and frame >= 2 and self.rng.random() < 0.5:
+                still = sample_shot(self.rng, {}, wild.UNIT_TABLE)
+                shot = wild.with_weights(still, wild.sample_weights(self.rng))
+            shot = wild.roughen_shot(shot, self.rough, calm=frame == 0)
+            picture = self.renderer.render(shot)
+            faces = self.finder.detect(picture.image)
+            if faces:
+                return shot, picture, faces[0].mesh[:MESH_VERTICES]
+        return shot, picture, picture.mesh[:MESH_VERTICES]
+
+    def cover(self, shot: Shot) -> str:
+        """Names what hides a part of the face."""
+        glasses = self.renderer.identity.glasses
+        return shot.cover or ("dark glasses" if glasses and glasses.opacity > 0.5 else "")
+
+
+_TRIES = 20
+
+
 @functools.cache
-def _renderer(rig: str, frame_size: int) -> FaceRenderer:
-    """Opens the renderer of a process; it ends with the process."""
-    return FaceRenderer(FaceRig.load(rig), frame_size)
+def _studio(rig: str, frame_size: int, style: str) -> _Studio:
+    """Opens the studio of a process; it ends with the process."""
+    return _Studio(FaceRig.load(rig), frame_size, style)
 
 
 # Half floats hold crop px to 1/16 px up to 256 px.
@@ -199,7 +268,10 @@ _STORED: dict[str, type] = {
     "subject": np.int32,
     "frame": np.int32,
     "is_neutral": np.bool_,
+    "pose": np.float32,
+    "cover": np.uint8,
 }
+_OPTIONAL = ("mesh", "pose", "cover")
 
 
 def _load(path: Path) -> dict[str, Any]:
@@ -207,7 +279,7 @@ def _load(path: Path) -> dict[str, Any]:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         offsets, count = arrays["offsets"], len(arrays["left"])
-        rows = [arrays[name] for name in (*_STORED,) if name != "mesh" or "mesh" in arrays]
+        rows = [arrays[name] for name in _STORED if name in arrays or name not in _OPTIONAL]
         if (
             any(len(row) != count for row in rows)
             or len(offsets) != count + 1
@@ -274,6 +346,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--jpeg-quality", type=int, default=85, help="1 to 100 (85)")
     parser.add_argument("--keep-mesh", action="store_true", help="also store the 468 points")
+    parser.add_argument("--style", default=STYLES[0], help=f"{', '.join(STYLES)} ({STYLES[0]})")
     options = parser.parse_args(argv)
     paths = render_shards(
         options.rig,
@@ -285,6 +358,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         options.processes,
         options.jpeg_quality,
         options.keep_mesh,
+        options.style,
     )
     print(f"{len(paths)} shards in {options.out}")
 

@@ -31,6 +31,7 @@ class SyntheticFacesConfig(tfds.core.BuilderConfig):  # type: ignore[misc]
         images: Pictures of each.
         crop_size: Side of the crops, px.
         seed: The same seed renders the same bytes.
+        style: Of `shards.STYLES`.
         embedded: The shards come with the package and nothing is rendered.
     """
 
@@ -38,6 +39,7 @@ class SyntheticFacesConfig(tfds.core.BuilderConfig):  # type: ignore[misc]
     images: int
     crop_size: int
     seed: int
+    style: str = "wild"
     embedded: bool = False
 
 
@@ -48,6 +50,7 @@ _TINY = SyntheticFacesConfig(
     images=10,
     crop_size=128,
     seed=0,
+    style="studio",
     embedded=True,
 )
 
@@ -58,12 +61,30 @@ def _full(name: str, identities: int) -> SyntheticFacesConfig:
         description=f"{identities:,} people, {identities * 20:,} crops, rendered on this machine.",
         identities=identities,
         images=20,
-        crop_size=256,
+        crop_size=128,
         seed=1,
     )
 
 
 _FULL = _full("full", 3000)
+_RESERVED = SyntheticFacesConfig(
+    name="reserved",
+    description="200 people with skins, hair, brows, lashes and teeth that nobody else has.",
+    identities=200,
+    images=20,
+    crop_size=128,
+    seed=2,
+    style="reserved",
+)
+_LOOSE = SyntheticFacesConfig(
+    name="loose",
+    description="1,000 people, 20,000 crops; half of the expressions as captured faces have them.",
+    identities=1000,
+    images=20,
+    crop_size=128,
+    seed=3,
+    style="loose",
+)
 
 
 class Builder(tfds.core.GeneratorBasedBuilder):  # type: ignore[misc]
@@ -71,32 +92,36 @@ class Builder(tfds.core.GeneratorBasedBuilder):  # type: ignore[misc]
 
     `tiny` is embedded. `full` renders, and so does `full_N`, its first N people: `manual_dir` is
     the folder of the CC0 face rig (`rig.npz`, `rig.json`, `textures/`). What they render also
-    holds the (468, 3) mesh, crop px. Splits are by identity, 7 : 1 : 2.
+    holds the (468, 3) mesh that was found, crop px. Splits are by identity, 7 : 1 : 2; all of
+    `reserved` is for testing.
     """
 
-    VERSION = tfds.core.Version("1.1.0")
+    VERSION = tfds.core.Version("1.2.0")
     RELEASE_NOTES = {
+        "1.2.0": "`full` is as hard as real pictures, of 128 px, with the mesh that was found.",
         "1.1.0": "Says which units are seen; the same pictures.",
         "1.0.0": "First rendering.",
     }
     MANUAL_DOWNLOAD_INSTRUCTIONS = "rig.npz, rig.json and textures/."
-    BUILDER_CONFIGS = [_TINY, _FULL]
+    BUILDER_CONFIGS = [_TINY, _FULL, _RESERVED, _LOOSE]
 
     processes = os.cpu_count() or 1
 
     @classmethod
     def config_named(cls, name: str) -> SyntheticFacesConfig:
-        """Finds `tiny` and `full`, and makes `full_N`.
+        """Finds `tiny`, `full`, `reserved` and `loose`, and makes `full_N`.
 
         Raises:
             DatasetError: If the name is none of these.
         """
         if match := re.fullmatch(r"full_([1-9]\d*)", name):
             return _full(name, int(match[1]))
-        for config in (_TINY, _FULL):
+        for config in cls.BUILDER_CONFIGS:
             if config.name == name:
                 return config
-        raise DatasetError(f"synthetic_faces has no config {name!r}. Known: tiny, full, full_N.")
+        raise DatasetError(
+            f"synthetic_faces has no config {name!r}. Known: tiny, full, full_N, reserved, loose."
+        )
 
     def _info(self) -> tfds.core.DatasetInfo:
         config, aus = self.builder_config, AUSet(sampling.NUMBERS)
@@ -134,12 +159,14 @@ class Builder(tfds.core.GeneratorBasedBuilder):  # type: ignore[misc]
                 seed=config.seed,
                 processes=self.processes,
                 keep_mesh=True,
+                style=config.style,
             )
+        splits = {"test": range(10)} if config.style == "reserved" else _SPLITS
         files = sorted(folder.glob("faces-*.npz"))
         if not files:
             raise DatasetError(f"There are no shards in {folder}; install tfau again.")
         return {
-            split: self._generate_examples(files, subjects) for split, subjects in _SPLITS.items()
+            split: self._generate_examples(files, subjects) for split, subjects in splits.items()
         }
 
     def _generate_examples(

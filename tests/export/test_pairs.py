@@ -1,0 +1,139 @@
+"""A pair network on its way to the edge: the same answers, calibrated or not, in one file."""
+
+import dataclasses
+import json
+
+import keras
+import numpy as np
+import pytest
+
+from edge.runtime import AUModel
+from export.__main__ import main
+from export.pairs import ask
+from tfau import checkpoints
+from tfau.core import BundleError, EdgeBundle
+from tfau.core.action_units import AUSet
+from tfau.models import backbones
+from tfau.models.pair_net import AUPairNet
+from tfau.pairs.learning import PairConfig, PairRun, answers
+from tfau.pairs.lessons import Lessons
+
+UNITS = (12, 25)
+SIDE = 64
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A finished run of a network that has learnt nothing, on pictures of noise."""
+    rng = np.random.default_rng(0)
+    keras.utils.set_random_seed(0)
+    people, each = 20, 4
+    count = people * each
+    levels = rng.uniform(0, 5, (count, 4)).astype(np.float32)
+    levels[::each] = 0
+    lessons = Lessons(
+        AUSet(UNITS),
+        rng.integers(0, 255, (count, SIDE, SIDE, 3), dtype=np.uint8),
+        rng.normal(0, 0.5, (count, 468, 3)).astype(np.float32),
+        levels,
+        np.repeat(np.arange(people), each),
+        np.tile(np.arange(each), people),
+        np.repeat(["train", "test"], count // 2),
+    )
+    config = PairConfig("noise", aus=UNITS, crop_size=SIDE, backbone="tiny")
+    run = PairRun(tmp_path_factory.mktemp("runs") / "noise", config)
+    run.folder.mkdir()
+    (run.folder / "config.json").write_text(json.dumps(dataclasses.asdict(config)))
+    net = AUPairNet(backbones.tiny(SIDE), 4, name="noise")
+    net.standardise(lessons.meshes)
+    checkpoints.save(net, run.folder / "model.keras", [])
+    run.finish(lessons, {"dataset": "noise", "licence": "CC0"})
+    return run
+
+
+@pytest.fixture(scope="module")
+def out(run, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("out")
+    main([str(run.folder), "-o", str(folder), "--force"])
+    return folder
+
+
+def test_there_are_two_files_and_a_report(out):
+    assert {path.name for path in out.iterdir()} == {
+        "noise_float32.tflite",
+        "noise_static_wi8_ai8.tflite",
+        "noise.md",
+    }
+    sizes = [len(EdgeBundle.open(path)[1]) for path in sorted(out.glob("*.tflite"))]
+    assert sizes[1] < 0.35 * sizes[0]
+    report = (out / "noise.md").read_text()
+    assert "AU12" in report
+    assert "calibrated" in report
+
+
+@pytest.mark.parametrize(("recipe", "apart"), [("float32", 1e-3), ("static_wi8_ai8", 0.3)])
+def test_the_edge_answers_as_the_network_does(run, out, recipe, apart):
+    test, net = run.evidence("test"), run.model()
+    model = AUModel(out / f"noise_{recipe}.tflite")
+    width = model.bundle.features
+    assert width == net.input["neutral"].shape[-1]
+    said = ask(model._graph, test, width)
+    for mode in ("plain", "calibrated"):
+        expected = answers(net, test, calibrated=mode == "calibrated")[0]
+        assert np.abs(said[mode] - expected).max() < apart
+    assert np.abs(said["plain"] - said["calibrated"]).max() > 0.01
+    assert model.self_test() == 0
+
+
+def test_coordinates_keep_their_precision_in_8_bits(run, out):
+    """What is far below a 256th of the range of raw coordinates still changes the answer."""
+    test = run.evidence("test")
+    model = AUModel(out / "noise_static_wi8_ai8.tflite")
+    mesh = np.zeros((1, 468, 3), np.float32)
+    features = [
+        model(test.images[:1], mesh + np.float32(shift))["features"] for shift in (0.0, 0.08, 0.16)
+    ]
+    assert not np.array_equal(features[0], features[1])
+    assert not np.array_equal(features[1], features[2])
+
+
+def test_the_file_says_what_it_is(out):
+    bundle = EdgeBundle.read(out / "noise_static_wi8_ai8.tflite")
+    described = bundle.describe()
+    assert described["decoder"] == {"kind": "pair", "features": bundle.features}
+    assert described["provenance"]["licence"] == "CC0"
+    assert described["calibration"]["crops"] == 40
+    assert {"icc_plain", "icc_calibrated", "mae_plain"} <= described["measured"].keys()
+    assert list(bundle.ends[0]) == ["image", "mesh", "neutral"]
+    assert bundle.golden.mesh.shape == (468, 3)
+
+
+def test_a_crop_without_its_mesh_is_refused(out):
+    model = AUModel(out / "noise_float32.tflite")
+    crop = np.zeros((1, SIDE, SIDE, 3), np.uint8)
+    with pytest.raises(ValueError, match="`meshes` must be"):
+        model(crop)
+    with pytest.raises(ValueError, match="`meshes` must be"):
+        model(crop, np.zeros((2, 468, 3), np.float32))
+
+
+def test_a_damaged_description_is_refused(out, tmp_path):
+    path = tmp_path / "m.tflite"
+    data = (out / "noise_float32.tflite").read_bytes()
+    for old, new in ((b'"kind": "pair"', b'"kind": "pear"'), (b'"features": 2', b'"features": -')):
+        assert old in data
+        path.write_bytes(data.replace(old, new))
+        with pytest.raises(BundleError):
+            AUModel(path)
+
+
+def test_what_only_heatmap_networks_can_do_is_refused(run, tmp_path):
+    for words in (["--batch", "2"], ["--formats", "onnx"], ["--calibrate", "x"]):
+        with pytest.raises(ValueError, match="pair network"):
+            main([str(run.folder), "-o", str(tmp_path), *words])
+
+
+def test_what_is_not_good_enough_is_not_written(run, tmp_path):
+    with pytest.raises(ValueError, match="Nothing is written"):
+        main([str(run.folder), "-o", str(tmp_path / "o"), "--max-icc-loss", "-1"])
+    assert not (tmp_path / "o").exists()

@@ -1,0 +1,81 @@
+"""How a model is examined, as far as it needs no rig."""
+
+import cv2
+import numpy as np
+import pytest
+import skimage.data
+
+from edge.arguments import FREE_MODEL
+from tfau.pairs import exam
+from tfds_builders.synthetic_faces import sampling, wild
+
+
+@pytest.fixture(scope="module")
+def reader():
+    return exam.Reader(FREE_MODEL)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_the_unit_table_can_be_turned_round(seed):
+    """What a clip's weights are called is what would have made them."""
+    drawn = wild.sample_expression(np.random.default_rng(seed))
+    drawn.pop(25, None)  # its label is measured
+    weights = sampling.rig_weights(drawn, wild.UNIT_TABLE)
+    found = wild.levels_of(weights)
+    shared = {4, 6, 7, 9, 10, 17, 24, 28}  # pull at the weights of others
+    for unit in found:
+        expected = np.array(drawn.get(unit, (0.0, 0.0)))
+        if unit not in sampling.PAIRED:
+            expected[:] = expected.mean()
+        within = 0.9 if unit in shared and drawn.keys() & (shared - {unit}) else 1e-6
+        np.testing.assert_allclose(found[unit], expected, atol=within, err_msg=f"AU{unit}")
+
+
+def test_weights_of_a_face_captured_by_a_phone_are_sorted_by_side():
+    units = {"mouthSmile": None, "jawOpen": None, "jawLeft": None}
+    weights = {"mouthSmileLeft": 0.2, "mouthSmileRight": 0.7, "jawOpen": 0.5, "jawLeft": 0.1}
+    assert exam._sided(weights, units) == {
+        "mouthSmile": (0.2, 0.7),
+        "jawOpen": (0.5, 0.5),
+        "jawLeft": (0.1, 0.1),
+    }
+
+
+def test_photographs_are_set_beside_blendshapes(reader, tmp_path):
+    picture = cv2.cvtColor(skimage.data.astronaut(), cv2.COLOR_RGB2BGR)
+    for number, scale in enumerate((1.0, 0.8, 0.6)):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), cv2.resize(picture, None, fx=scale, fy=scale))
+    found = exam.photos(reader, tmp_path)
+    assert found["photos"] == 3
+    assert set(found["r_with_blendshapes"]) == {"AU02", "AU04", "AU10", "AU12", "AU25", "AU45"}
+    assert found["mirrored_apart"]["mean"] < 0.3
+
+
+def test_a_person_is_calibrated_with_their_first_picture(reader, tmp_path):
+    crop = np.full((128, 128, 3), 90, np.uint8)
+    jpeg = cv2.imencode(".jpg", crop)[1].tobytes()
+    rng = np.random.default_rng(0)
+    count, units = 6, len(sampling.NUMBERS)
+    with (tmp_path / "faces-0.npz").open("wb") as file:
+        np.savez(
+            file,
+            jpeg=np.frombuffer(jpeg * count, np.uint8),
+            offsets=np.arange(count + 1) * len(jpeg),
+            numbers=np.array(sampling.NUMBERS),
+            left=rng.uniform(0, 5, (count, units)).astype(np.float32),
+            right=rng.uniform(0, 5, (count, units)).astype(np.float32),
+            points=np.zeros((count, 42, 2), np.float16),
+            mesh=rng.uniform(0, 128, (count, 468, 3)).astype(np.float16),
+            subject=np.repeat([0, 1], 3),
+            frame=np.tile([0, 1, 2], 2),
+            is_neutral=np.zeros(count, bool),
+            recipe=np.array('{"format": 1}'),
+        )
+    found = exam.people(reader, [tmp_path / "faces-0.npz"])
+    assert (found["crops"], found["people"]) == (6, 2)
+    assert found["icc_plain"] != found["icc_calibrated"]
+
+
+def test_what_was_found_is_printed_in_lines():
+    lines = list(exam._lines("a", {"x": 0.123, "b": {"y": [1, 2]}}))
+    assert lines == ["a:", "  x 0.12", "  b:", "    y [1, 2]"]

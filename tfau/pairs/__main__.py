@@ -1,0 +1,133 @@
+"""`python -m tfau.pairs`: teaches the network whose weights everyone may use.
+
+It learns from rendered faces with exact labels, and compares each face with the same person at
+rest, if that is known. First `python -m tfds_builders synthetic_faces/full --manual-dir RIG`; after
+it `python -m export runs/NAME`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tfau.core.errors import ctrl_c, require_extra, run_cli
+from tfau.core.quiet import import_quietly
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Trains a pair network."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tfau.pairs",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("name", nargs="?", default="free", help="name of the run (free)")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of runs (runs)")
+    parser.add_argument(
+        "--dataset", default="synthetic_faces/full", help="with meshes (%(default)s)"
+    )
+    parser.add_argument("--data-dir", help="folder of prepared sets (default: TFDS's own)")
+    parser.add_argument(
+        "--backbone", default="compact", help="of `tfau.models.backbones` (%(default)s)"
+    )
+    parser.add_argument("--weights", help="of the backbone, a Keras file")
+    parser.add_argument("--epochs", type=int, default=20, help="passes over the people (20)")
+    parser.add_argument("--people", type=int, default=24, help="people in a batch (24)")
+    parser.add_argument("--each", type=int, default=4, help="pictures of each (4)")
+    parser.add_argument("--learning-rate", type=float, default=2e-3, help="highest (2e-3)")
+    parser.add_argument("--crop-size", type=int, default=128, help="px (128)")
+    parser.add_argument(
+        "--teacher", default="", help="folder of a run whose answers are learnt too"
+    )
+    parser.add_argument("--start", default="", help="folder of a run that is trained further")
+    parser.add_argument(
+        "--photo-folder", type=Path, help="photographs of one face each, whom the teacher labels"
+    )
+    parser.add_argument("--photos", type=int, default=16, help="of them in a batch (16)")
+    parser.add_argument(
+        "--relative",
+        type=float,
+        default=0.0,
+        help="share of faces that are compared with one that is not at rest (0)",
+    )
+    parser.add_argument(
+        "--person", type=float, default=0.0, help="how far shapes of faces are mixed, 0 to 1 (0)"
+    )
+    parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
+    parser.add_argument("--seed", type=int, default=0, help="decides everything random (0)")
+    parser.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
+    args = parser.parse_args(argv)
+    for name in ("epochs", "people", "each", "crop_size"):
+        if getattr(args, name) < 1 + (name == "each"):
+            raise ValueError(f"`--{name.replace('_', '-')}` is too small: {getattr(args, name)}.")
+    for name in ("relative", "person"):
+        if not 0 <= getattr(args, name) <= 1:
+            raise ValueError(f"`--{name}` must be 0 to 1. Received: {getattr(args, name)}.")
+    require_extra("train", "tensorflow", "keras", "tensorflow_datasets", "rich")
+    import_quietly("tensorflow")
+    import numpy as np
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from tfau import devices
+    from tfau.core.action_units import AUSet
+    from tfau.pairs.learning import PairConfig, PairRun, answers
+    from tfau.pairs.lessons import Lessons, witnessed
+    from tfau.training import open_data
+
+    devices.set_up()
+    if args.photo_folder and not args.teacher:
+        raise ValueError("`--photo-folder` needs --teacher, who says what the photographs show.")
+    args.photos = args.photos if args.photo_folder else 0
+    fields = {field.name for field in dataclasses.fields(PairConfig)}
+    config = PairConfig(**{name: value for name, value in vars(args).items() if name in fields})
+    run = PairRun(args.runs / config.name, config)
+    if (run.folder / "config.json").exists() != args.resume:
+        raise ValueError(
+            f"There is no run in {run.folder} to resume."
+            if args.resume
+            else f"{run.folder} exists; continue it with --resume, or choose another name."
+        )
+    if args.resume and PairRun.open(run.folder).config != config:
+        raise ValueError(f"{run.folder} was made with other settings; repeat them.")
+    console = Console(stderr=False)
+    data = open_data([config.dataset], args.data_dir)
+    console.print(f"{data.name}: reading {len(data)} crops", highlight=False)
+    lessons = Lessons.read(data, AUSet(config.aus), config.crop_size)
+    taught = photos = None
+    if config.teacher:
+        net = PairRun.open(Path(config.teacher)).model()
+        console.print(f"Asking {config.teacher}", highlight=False)
+        if args.photo_folder:
+            aus = AUSet(config.aus)
+            seen, shapes = Lessons.of_photos(args.photo_folder, aus, config.crop_size)
+            said = answers(net, seen, calibrated=False)[0]
+            other = answers(net, seen.mirrored(), calibrated=False)[0][:, seen.aus.flip_index]
+            photos = seen, witnessed(np.float32(0.5) * (said + other), shapes, aus)
+        else:
+            taught = answers(net, lessons, calibrated=True)[0]
+    columns = (TextColumn("loss {task.fields[loss]:.4f}"), BarColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        bar = progress.add_task("train", loss=0.0)
+        with ctrl_c() as check:
+
+            def on_batch(batch: int, steps: int, loss: float) -> None:
+                check()
+                progress.update(bar, total=steps, completed=batch, loss=loss)
+
+            run.train(
+                lessons,
+                lambda line: progress.console.print(line, highlight=False),
+                on_batch,
+                taught,
+                photos,
+            )
+    run.finish(lessons, {"dataset": data.name, "licence": data.licence})
+    console.print(f"`python -m export {run.folder}` makes files for the edge.", highlight=False)
+
+
+if __name__ == "__main__":
+    sys.exit(run_cli(main))

@@ -1,0 +1,364 @@
+"""`python -m tfau.pairs.exam MODEL.tflite --rig RIG`: what a model makes of faces it never saw.
+
+Everything is drawn anew with the skins, hair, brows, lashes and teeth that nobody learns from, and
+read as the edge reads a picture. It needs no TensorFlow.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import dataclasses
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edge.analyzer import FaceAnalyzer
+from edge.face_mesh import FaceMesh
+from edge.runtime import AUModel
+from edge.sources import IMAGE_SUFFIXES, read_image
+from tfau.core import AUReading
+from tfau.core.agreement import icc, mae, pcc
+from tfau.core.errors import require_extra, run_cli
+from tfau.core.files import whole_file
+
+Floats = npt.NDArray[np.float32]
+MOVES = 0.25
+"""Standard deviation from which a unit of the clip counts as moving."""
+
+
+class Reader:
+    """Reads single pictures with a model.
+
+    Args:
+        path: A `.tflite`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.model = AUModel(path)
+        self.mesh = FaceMesh(max_faces=1, blendshapes=True)
+        self.analyzer = FaceAnalyzer(self.model, self.mesh)
+        self.aus = self.model.bundle.aus
+
+    def __call__(
+        self, image: npt.NDArray[np.uint8], neutral: Floats | None = None
+    ) -> AUReading | None:
+        """Returns the reading of the one face, calibrated if the person at rest is known."""
+        faces = self.mesh.detect(image)
+        if not faces:
+            return None
+        (reading,) = self.analyzer.read(image, faces[:1], [neutral])
+        return reading
+
+    def units(self, reading: AUReading | None) -> Floats:
+        """Returns the (A,) intensities of the model's own units, NaN where there is no answer."""
+        if reading is None:
+            return np.full(len(self.aus), np.nan, np.float32)
+        return reading.intensities[: len(self.aus)]
+
+
+def studio(rig_folder: Path, size: int = 320) -> Any:
+    """Opens a renderer of reserved people."""
+    require_extra("synthetic", "moderngl")
+    from tfds_builders.synthetic_faces import wild
+    from tfds_builders.synthetic_faces.renderer import FaceRenderer
+    from tfds_builders.synthetic_faces.rig import FaceRig
+
+    rig = wild.with_cheeks(wild.half(FaceRig.load(rig_folder), reserved=True))
+    return FaceRenderer(rig, size, bulges=True)
+
+
+def person(renderer: Any, seed: int) -> np.random.Generator:
+    """Has a person sit down; returns what draws everything else about them."""
+    from tfds_builders.synthetic_faces import sampling, wild
+
+    rng = np.random.default_rng([20_261_127, seed])
+    identity = wild.roughen_identity(sampling.sample_identity(renderer.rig, rng), rng)
+    renderer.wear(dataclasses.replace(identity, glasses=None))
+    return rng
+
+
+def calm(rng: np.random.Generator, intensities: Mapping[int, Any], **changes: Any) -> Any:
+    """Draws a good picture from the front."""
+    from tfds_builders.synthetic_faces import sampling, wild
+
+    shot = sampling.sample_shot(rng, intensities, wild.UNIT_TABLE)
+    still = {"yaw": 0.0, "pitch": 0.0, "roll": 0.0, "shift": (0.0, 0.0), "blur_px": 0.3}
+    return dataclasses.replace(shot, **{**still, "grain": 1.0, "jpeg_quality": None, **changes})
+
+
+def clip(reader: Reader, renderer: Any, table: Path, people: int = 3) -> dict[str, Any]:
+    """Drives people with a captured performance, and compares the time courses."""
+    from tfds_builders.synthetic_faces import wild
+
+    with table.open() as file:
+        rows = list(csv.DictReader(file))
+    names = [n for n in rows[0] if n not in ("frame", "time_s") and not n.startswith("head_")]
+    found = []
+    for seed in range(people):
+        rng = person(renderer, seed)
+        base = calm(rng, {})
+        rest = reader(renderer.render(base).image)
+        neutral = None if rest is None else rest.features
+        truth, plain, calibrated = [], [], []
+        for number, row in enumerate(rows):
+            weights = _sided({name: float(row[name]) for name in names}, renderer.rig.units)
+            shot = dataclasses.replace(
+                wild.with_weights(dataclasses.replace(base, weights={}), weights),
+                yaw=float(row["head_yaw_deg"]),
+                pitch=float(row["head_pitch_deg"]),
+                roll=float(row["head_roll_deg"]),
+                grain_seed=number,
+            )
+            picture = renderer.render(shot)
+            levels = np.mean(shot.labels(picture.opening), axis=0)
+            truth.append(levels[[_numbers().index(unit) for unit in reader.aus.numbers]])
+            plain.append(reader.units(reader(picture.image)))
+            calibrated.append(reader.units(reader(picture.image, neutral)))
+        found.append([np.array(values, np.float64) for values in (truth, plain, calibrated)])
+    moving = found[0][0].std(axis=0) > MOVES
+    result: dict[str, Any] = {
+        "moving": [n for n, m in zip(reader.aus.numbers, moving, strict=True) if m]
+    }
+    for place, mode in ((1, "plain"), (2, "calibrated")):
+        r = np.mean([_r(one[0], one[place]) for one in found], axis=0)
+        result[mode] = _named(reader, r) | {"mean": float(np.nanmean(r[moving]))}
+    return result
+
+
+def _sided(weights: Mapping[str, float], units: Mapping[str, Any]) -> dict[str, Any]:
+    sides: dict[str, Any] = {}
+    for name, value in weights.items():
+        stem = name.removesuffix("Left").removesuffix("Right")
+        if name in units:
+            sides[name] = (value, value)
+        elif name.endswith("Left"):
+            sides[stem] = (value, sides.get(stem, (0, 0))[1])
+        else:
+            sides[stem] = (sides.get(stem, (0, 0))[0], value)
+    return sides
+
+
+def pose(reader: Reader, renderer: Any, people: int = 8) -> dict[str, Any]:
+    """Turns heads that keep their expression; says how every unit goes along, |r| on average."""
+    from tfds_builders.synthetic_faces import wild
+
+    found: dict[str, list[Any]] = {"pitch": [], "yaw": []}
+    spread: dict[str, list[Any]] = {"pitch": [], "yaw": []}
+    for seed in range(100, 100 + people):
+        rng = person(renderer, seed)
+        neutral = reader(renderer.render(calm(rng, {})).image)
+        expression = {} if seed % 2 else wild.sample_expression(rng)
+        for name, most in (("pitch", 25.0), ("yaw", 35.0)):
+            angles = np.linspace(-most, most, 21)
+            shot = calm(rng, expression)
+            said = [
+                reader.units(
+                    reader(
+                        renderer.render(dataclasses.replace(shot, **{name: float(a)})).image,
+                        neutral.features if neutral else None,
+                    )
+                )
+                for a in angles
+            ]
+            values = np.array(said, np.float64)
+            found[name].append(np.abs(_r(np.repeat(angles[:, None], len(reader.aus), 1), values)))
+            spread[name].append(np.nanstd(values, axis=0))
+    return {
+        name: {
+            "r": _named(reader, np.nanmean(found[name], axis=0)),
+            "deviation": _named(reader, np.nanmean(spread[name], axis=0)),
+        }
+        for name in found
+    }
+
+
+def covered(reader: Reader, renderer: Any, people: int = 60) -> dict[str, Any]:
+    """Hides faces, and says how often the model is sure (expects < .5) and wrong (by > 1.5)."""
+    from tfds_builders.synthetic_faces import wild
+
+    result = {}
+    for kind in ("", "hand", "mask", "object"):
+        wrong, sure, errors, doubts = 0, 0, [], []
+        for seed in range(200, 200 + people):
+            rng = person(renderer, seed)
+            shot = calm(rng, wild.sample_expression(rng))
+            shot = dataclasses.replace(shot, cover=kind, cover_seed=seed)
+            picture = renderer.render(shot)
+            reading = reader(picture.image)
+            if reading is None:
+                continue
+            truth = np.mean(shot.labels(picture.opening), axis=0)
+            order = [list(_numbers()).index(unit) for unit in reader.aus.numbers]
+            error = np.abs(reader.units(reading) - truth[order])
+            doubt = reading.uncertainties[: len(reader.aus)]
+            known = np.isfinite(error)
+            errors.append(error[known])
+            doubts.append(doubt[known])
+            sure += int((doubt[known] < 0.5).sum())
+            wrong += int(((doubt[known] < 0.5) & (error[known] > 1.5)).sum())
+        result[kind or "nothing"] = {
+            "mae": float(np.concatenate(errors).mean()),
+            "expected": float(np.concatenate(doubts).mean()),
+            "sure": sure,
+            "sure_and_wrong": wrong / max(sure, 1),
+        }
+    return result
+
+
+def _numbers() -> tuple[int, ...]:
+    from tfds_builders.synthetic_faces.sampling import NUMBERS
+
+    return NUMBERS
+
+
+def photos(reader: Reader, folder: Path) -> dict[str, Any]:
+    """Reads photographs and their mirror images; sets units beside MediaPipe's blendshapes."""
+    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
+    rows, shapes, flips = [], [], []
+    for file in files:
+        image = read_image(file)
+        reading = reader(image)
+        mirrored = reader(np.ascontiguousarray(image[:, ::-1]))
+        if reading is None or reading.face is None or mirrored is None:
+            continue
+        points = len(reader.aus.point_names)
+        rows.append(reader.units(reading))
+        shapes.append(reading.face.blendshapes)
+        flips.append(
+            np.abs(reading.points[:points, 2] - mirrored.points[:points, 2][reader.aus.flip_index])
+        )
+    seen, blend, turned = np.array(rows), np.array(shapes), np.array(flips)
+    from edge.face_mesh import BLENDSHAPES
+
+    column = {name: blend[:, i] for i, name in enumerate(BLENDSHAPES)}
+    pairs = {
+        12: ("mouthSmileLeft", "mouthSmileRight"),
+        25: ("jawOpen",),
+        2: ("browOuterUpLeft", "browOuterUpRight"),
+        4: ("browDownLeft", "browDownRight"),
+        45: ("eyeBlinkLeft", "eyeBlinkRight"),
+        10: ("mouthUpperUpLeft", "mouthUpperUpRight"),
+    }
+    result: dict[str, Any] = {"photos": len(seen), "mean": _named(reader, np.nanmean(seen, axis=0))}
+    result["r_with_blendshapes"] = {
+        f"AU{unit:02d}": float(
+            _r(
+                np.mean([column[n] for n in names], axis=0)[:, None],
+                seen[:, [reader.aus.index(unit)]].astype(np.float64),
+            )[0]
+        )
+        for unit, names in pairs.items()
+        if unit in reader.aus.numbers
+    }
+    result["mirrored_apart"] = {
+        "mean": float(np.nanmean(turned)),
+        "95 %": float(np.nanquantile(turned, 0.95)),
+    }
+    return result
+
+
+def people(reader: Reader, shards: Sequence[Path]) -> dict[str, Any]:
+    """Scores crops of rendered shards, as `synthetic_faces/reserved` keeps them."""
+    import cv2
+
+    from tfau.core.action_units import AUSet
+    from tfau.core.align import FaceAligner
+    from tfds_builders.synthetic_faces.shards import read_shard
+
+    truth, plain, known, who = [], [], [], []
+    for shard in shards:
+        rest: dict[int, Floats] = {}
+        for row in read_shard(shard):
+            data = np.frombuffer(row["jpeg"], np.uint8)
+            picture = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR_RGB))
+            mesh = FaceAligner.aligned_mesh(row["mesh"])
+            size = reader.model.bundle.crop_size
+            crop = np.asarray(cv2.resize(picture, (size, size)), np.uint8)
+            answer = reader.model(crop[None], mesh[None])
+            if row["frame"] == 0:
+                rest[row["subject"]] = answer["features"][0]
+            again = reader.model(crop[None], mesh[None], rest[row["subject"]][None])
+            aus = AUSet(row["numbers"])
+            order = [aus.index(unit) for unit in reader.aus.numbers]
+            truth.append(((row["left"] + row["right"]) / 2)[order])
+            plain.append(reader.aus.pool(answer["intensity"][0].clip(0, 5)))
+            known.append(reader.aus.pool(again["intensity"][0].clip(0, 5)))
+            who.append(row["subject"])
+    result: dict[str, Any] = {"crops": len(truth), "people": len(set(who))}
+    for mode, values in (("plain", plain), ("calibrated", known)):
+        for name, metric in (("icc", icc), ("mae", mae), ("pcc", pcc)):
+            result[f"{name}_{mode}"] = _named(reader, metric(np.array(truth), np.array(values)))
+    return result
+
+
+def _r(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    return np.asarray(pcc(one, other), np.float64)
+
+
+def _named(reader: Reader, values: npt.NDArray[Any]) -> dict[str, float]:
+    from tfau.pairs import MAIN_UNITS
+
+    named = {
+        f"AU{unit:02d}": float(value)
+        for unit, value in zip(reader.aus.numbers, values, strict=True)
+    }
+    main = [named[f"AU{unit:02d}"] for unit in MAIN_UNITS if unit in reader.aus.numbers]
+    return named | {"mean": float(np.nanmean(main))}
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Examines a model."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tfau.pairs.exam",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("model", type=Path, help="a .tflite of a pair network")
+    parser.add_argument("--rig", type=Path, required=True, help="folder of the face rig")
+    parser.add_argument("--clip", type=Path, help="animation.csv of a captured performance")
+    parser.add_argument("--photos", type=Path, help="folder of photographs of one face each")
+    parser.add_argument("--shards", type=Path, help="folder of rendered shards")
+    parser.add_argument("-o", "--out", type=Path, help="a .json to write")
+    args = parser.parse_args(argv)
+    reader = Reader(args.model)
+    parts: list[tuple[str, Callable[[], dict[str, Any]]]] = []
+    if args.shards:
+        files = sorted(args.shards.glob("faces-*.npz"))
+        parts.append(("people", lambda: people(reader, files)))
+    if args.photos:
+        parts.append(("photos", lambda: photos(reader, args.photos)))
+    renderer = studio(args.rig)
+    if args.clip:
+        parts.append(("clip", lambda: clip(reader, renderer, args.clip)))
+    parts += [
+        ("pose", lambda: pose(reader, renderer)),
+        ("covered", lambda: covered(reader, renderer)),
+    ]
+    found = {}
+    for name, examine in parts:
+        found[name] = examine()
+        print("\n".join(_lines(name, found[name])), flush=True)
+    if args.out:
+        with whole_file(args.out) as path:
+            path.write_text(json.dumps(found, indent=1) + "\n")
+
+
+def _lines(name: str, values: Mapping[str, Any], depth: int = 0) -> Iterator[str]:
+    yield f"{'  ' * depth}{name}:"
+    plain = {k: v for k, v in values.items() if not isinstance(v, dict)}
+    if plain:
+        words = (f"{k} {v:.2f}" if isinstance(v, float) else f"{k} {v}" for k, v in plain.items())
+        yield f"{'  ' * (depth + 1)}{'  '.join(words)}"
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _lines(key, value, depth + 1)
+
+
+if __name__ == "__main__":
+    sys.exit(run_cli(main))
