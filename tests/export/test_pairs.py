@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -17,6 +18,7 @@ from tfau.models import backbones
 from tfau.models.pair_net import AUPairNet
 from tfau.pairs.learning import PairConfig, PairRun, answers
 from tfau.pairs.lessons import Lessons
+from tfau.pairs.revival import revived
 
 UNITS = (12, 25)
 SIDE = 64
@@ -137,3 +139,35 @@ def test_what_is_not_good_enough_is_not_written(run, tmp_path):
     with pytest.raises(ValueError, match="Nothing is written"):
         main([str(run.folder), "-o", str(tmp_path / "o"), "--max-icc-loss", "-1"])
     assert not (tmp_path / "o").exists()
+
+
+@pytest.mark.parametrize(
+    ("recipe", "apart"), [("float32", 1e-3), ("static_wi8_ai8", 0.1)], ids=["float32", "int8"]
+)
+def test_a_file_becomes_a_network_that_learns_on(run, out, recipe, apart):
+    lessons = run.evidence("test")
+    before = answers(run.model(), lessons, calibrated=True)[0]
+    net = revived(out / f"noise_{recipe}.tflite", lessons)
+    assert np.abs(answers(net, lessons, calibrated=True)[0] - before).mean() < apart
+    # Statistics are those of the crops: while it learns, it starts with the same features.
+    image = lessons.images.astype(np.float32)
+    maps = [np.asarray(net.backbone(image, training=learning)) for learning in (False, True)]
+    np.testing.assert_allclose(maps[0], maps[1], atol=0.05)
+
+
+def test_training_goes_on_from_a_file(run, out, tmp_path):
+    start = str(out / "noise_static_wi8_ai8.tflite")
+    config = dataclasses.replace(run.config, name="on", start=start, epochs=1, people=3)
+    lessons, other = run.evidence("test"), PairRun(tmp_path / "on", config)
+    other.train(dataclasses.replace(lessons, split=np.full(len(lessons), "train")), lambda _: None)
+    other.finish(lessons, {"dataset": "noise", "licence": "CC0"})
+    assert other.provenance()["network"]["started_from"] == "noise_static_wi8_ai8.tflite"
+
+
+def test_only_files_of_pair_networks_become_networks(run, tmp_path):
+    lessons = run.evidence("test")
+    with pytest.raises(ValueError, match="not of a pair network"):
+        revived(Path(__file__).parents[1] / "edge" / "fixed_bumps.tflite", lessons)
+    (tmp_path / "x.tflite").write_bytes(b"no graph")
+    with pytest.raises(BundleError):
+        revived(tmp_path / "x.tflite", lessons)

@@ -40,9 +40,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--learning-rate", type=float, default=2e-3, help="highest (2e-3)")
     parser.add_argument("--crop-size", type=int, default=128, help="px (128)")
     parser.add_argument(
-        "--teacher", default="", help="folder of a run whose answers are learnt too"
+        "--teacher", default="", help="run, or .tflite, whose answers are learnt too"
     )
-    parser.add_argument("--start", default="", help="folder of a run that is trained further")
+    parser.add_argument("--start", default="", help="run, or .tflite, to train further")
     parser.add_argument(
         "--photo-folder", type=Path, help="photographs of one face each, whom the teacher labels"
     )
@@ -74,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     from tfau import devices
     from tfau.core.action_units import AUSet
-    from tfau.pairs.learning import PairConfig, PairRun, answers
+    from tfau.pairs.learning import PairConfig, PairRun, answers, network
     from tfau.pairs.lessons import Lessons, witnessed
     from tfau.training import open_data
 
@@ -99,7 +99,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     lessons = Lessons.read(data, AUSet(config.aus), config.crop_size)
     taught = photos = None
     if config.teacher:
-        net = PairRun.open(Path(config.teacher)).model()
+        net = network(config.teacher, lessons)
         console.print(f"Asking {config.teacher}", highlight=False)
         if args.photo_folder:
             aus = AUSet(config.aus)
@@ -125,7 +125,10 @@ def main(argv: Sequence[str] | None = None) -> None:
                 taught,
                 photos,
             )
-    run.finish(lessons, {"dataset": data.name, "licence": data.licence})
+    provenance = {"dataset": data.name, "licence": data.licence}
+    if photos:
+        provenance["photographs"] = f"{len(photos[0])} without labels"
+    run.finish(lessons, provenance)
     console.print(f"`python -m export {run.folder}` makes files for the edge.", highlight=False)
 
 

@@ -24,6 +24,7 @@ from tfau.models import backbones
 from tfau.models.pair_net import AUPairNet
 from tfau.pairs import ALL_UNITS, MAIN_UNITS
 from tfau.pairs.lessons import Changes, Classes, Lessons
+from tfau.pairs.revival import revived
 
 Floats = npt.NDArray[np.float32]
 
@@ -47,9 +48,9 @@ class PairConfig:
         agreement: Weight of 1 - the concordance of each unit in the batch.
         doubt: Weight of the likelihood of the errors.
         sight: Weight of what the crop alone gets wrong.
-        teacher: Folder of a run whose answers are learnt too; empty = none.
+        teacher: Network whose answers are learnt too, see `network`; empty = none.
         teaching: Weight of those.
-        start: Folder of a run that is trained further; empty = none.
+        start: Network that is trained further, see `network`; empty = none.
         photos: Photographs without labels in a batch, of which the teacher says what they show.
         relative, person: See `Changes`.
         precision: What the network computes in, float32 or bfloat16.
@@ -231,7 +232,7 @@ class PairRun:
         net = AUPairNet(backbone, len(self.aus.point_names), name=config.name)
         net.standardise(pupils.meshes)
         if config.start:
-            net.set_weights(PairRun.open(Path(config.start)).model().get_weights())
+            net.set_weights(network(config.start, pupils).get_weights())
         lesson = net.lesson()
         total = config.epochs * classes.steps
         rate = keras.optimizers.schedules.CosineDecay(
@@ -321,13 +322,14 @@ class PairRun:
     def provenance(self) -> dict[str, Any]:
         """Says where the weights come from and who may use them."""
         config = self.config
+        before = Path(config.start or config.weights or "random weights").name
         return {
             **json.loads((self.folder / "provenance.json").read_text()),
             "run": config.name,
             "network": {
                 "kind": "pair",
                 "backbone": config.backbone,
-                "started_from": Path(config.weights).name if config.weights else "random weights",
+                "started_from": before,
             },
         }
 
@@ -338,7 +340,21 @@ class PairRun:
     @staticmethod
     def _few(lessons: Lessons) -> Lessons:
         """Takes 100 people."""
-        return lessons.part(lessons.subject < np.unique(lessons.subject)[:101][-1])
+        return lessons.part(np.isin(lessons.subject, np.unique(lessons.subject)[:100]))
+
+
+def network(source: str, lessons: Lessons) -> AUPairNet:
+    """Opens the network of a run's folder, or of a `.tflite`; see `revived`.
+
+    Args:
+        source: A path.
+        lessons: Examples, which a `.tflite` needs.
+
+    Raises:
+        ValueError: If it holds no pair network.
+    """
+    path = Path(source)
+    return revived(path, lessons) if path.suffix == ".tflite" else PairRun.open(path).model()
 
 
 def answers(
