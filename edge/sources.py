@@ -167,14 +167,17 @@ class VideoSource(Source):
 
     def __iter__(self) -> Iterator[Frame]:
         """Yields the frames; `SourceError` if not one can be read."""
-        index, start_ms = -1, 0.0
+        index, start_ms, last_ms, step_ms = -1, 0.0, 0.0, 0.0
         for index, (timestamp_ms, picture) in enumerate(
             self._decode() if self._av else self._capture()
         ):
             if index == 0:
                 start_ms = timestamp_ms
+            elif timestamp_ms - start_ms < last_ms:  # joined files, whose clock begins anew
+                start_ms = timestamp_ms - last_ms - step_ms
+            step_ms, last_ms = timestamp_ms - start_ms - last_ms, timestamp_ms - start_ms
             if index >= self.start:
-                yield Frame(index, timestamp_ms - start_ms, picture(), self.path.name)
+                yield Frame(index, last_ms, picture(), self.path.name)
         if index < 0:
             raise SourceError(f"{self.path} holds no frame that can be read.")
         # A file that breaks off ends without a word; only its header knows better.

@@ -138,7 +138,9 @@ class Story:
             size = 0.42 * self.unit * 72 / 100
             axis.tick_params(colors=text, labelsize=size, length=2)
             if len(self.found) > 1 and one is not None:
-                axis.set_title(f"face {one.face.face_id}", color=text, fontsize=size, loc="left")
+                axis.set_title(
+                    f"face {one.face.face_id}", color=text, fontsize=size, loc="left", y=0.8
+                )
             for side in axis.spines.values():
                 side.set_color("0.35")
             canvas.draw()  # type: ignore[no-untyped-call]

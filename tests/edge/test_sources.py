@@ -131,6 +131,26 @@ def test_uneven_times_survive(tmp_path):
     assert np.allclose([frame.timestamp_ms for frame in found], times, atol=0.1)
 
 
+def test_joined_files_have_one_clock(tmp_path):
+    """Parts of a recording, in one file: each counts from 0, and may have its own size."""
+    av = pytest.importorskip("av", reason="needs tfau[video]")
+    parts = []
+    for side in (64, 128):
+        with av.open(tmp_path / "part.ts", "w") as file:
+            stream = file.add_stream("mpeg2video", rate=25)
+            stream.width = stream.height = side
+            stream.pix_fmt = "yuv420p"
+            for _ in range(6):
+                picture = np.full((side, side, 3), 90, np.uint8)
+                file.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+            file.mux(stream.encode())
+        parts.append((tmp_path / "part.ts").read_bytes())
+    (tmp_path / "joined.ts").write_bytes(b"".join(parts))
+    found = frames(tmp_path / "joined.ts")
+    assert {frame.image.shape[0] for frame in found} == {64, 128}
+    assert np.allclose(np.diff([frame.timestamp_ms for frame in found]), 40, atol=1)
+
+
 def test_a_video_filmed_upright_is_shown_upright(tmp_path, codec):
     """Telephones store the sensor's picture and a matrix that says how they were held."""
     if codec == "pyav":
