@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from keras import ops
 
-from tfau import checkpoints
+from tfau import checkpoints, devices
 from tfau.core.action_units import INTENSITY_MAX, AUSet
 from tfau.core.agreement import icc
 from tfau.core.files import whole_file
@@ -246,7 +246,7 @@ class PairRun:
         spread = np.nanvar(pupils.levels, axis=0).clip(0.05)
         weights = config.agreement, config.doubt, config.teaching, config.sight
         loss = PairLoss([float(v) for v in spread], *weights)
-        lesson.compile(optimizer, loss=loss)
+        lesson.compile(optimizer, loss=loss, jit_compile=devices.compiled("auto"))
 
         history: checkpoints.History = []
         if found := checkpoints.load_newest(self.folder / "last.keras", log):

@@ -66,14 +66,17 @@ def revived(path: Path, lessons: Lessons, crops: int = 1024) -> AUPairNet:
     _take_statistics(net, normalised, lessons.part(np.unique(rows)))
 
     width = net.input["neutral"].shape[-1]
-    said = net.predict_on_batch(
+    said = net(
         {
             "image": bundle.golden.image[None].astype(np.float32),
             "mesh": bundle.golden.mesh[None],
             "neutral": np.zeros((1, width), np.float32),
-        }
+        },
+        training=False,
     )["intensity"]
-    apart = float(np.abs(np.asarray(said).ravel() - bundle.golden.answer.ravel()).mean())
+    apart = float(
+        np.abs(keras.ops.convert_to_numpy(said).ravel() - bundle.golden.answer.ravel()).mean()
+    )
     if not apart <= MAX_APART:
         raise ValueError(f"The network made of {path} is {apart:.2g} from the file's own answer.")
     return net
@@ -174,10 +177,12 @@ def _take_statistics(
     for start in range(0, len(lessons), 128):
         part = slice(start, start + 128)
         image = lessons.images[part].astype(np.float32)
-        met = look.predict_on_batch(image)
-        met |= feel.predict_on_batch({"image": image, "mesh": lessons.meshes[part]})
+        met = look(image, training=False)
+        met |= feel({"image": image, "mesh": lessons.meshes[part]}, training=False)
         for name, values in met.items():
-            flat = np.asarray(values, np.float64).reshape(-1, values.shape[-1])
+            flat = (
+                keras.ops.convert_to_numpy(values).astype(np.float64).reshape(-1, values.shape[-1])
+            )
             found = np.array([flat.mean(axis=0), np.square(flat).mean(axis=0)]) * len(image)
             sums[name] = sums.get(name, np.zeros_like(found)) + found
     for name, norm in normalised.items():
