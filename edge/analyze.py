@@ -118,22 +118,22 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise ValueError(
             f"{taken[0]} exists: `--force` replaces it, `--resume` goes on, or choose another -o."
         )
-    out.mkdir(parents=True, exist_ok=True)
     if recording:
+        out.mkdir(parents=True, exist_ok=True)
         if not (arguments.resume and recording.exists()):
             recording = record(arguments.record, arguments.seconds, recording)
         folders[recording] = out / recording.stem
     summaries = []
     for video, folder in folders.items():
-        if arguments.force and folder.exists():
-            shutil.rmtree(folder)
         if arguments.resume and (folder / SUMMARY).exists():
             summaries.append(_finished(folder, video))
             continue
-        folder.mkdir(exist_ok=True)
         with open_source(str(video)) as source:
             if isinstance(source, LiveSource):
                 raise ValueError(f"{video} is no file; `--record {video}` records a camera first.")
+            if arguments.force and folder.exists():
+                shutil.rmtree(folder)
+            folder.mkdir(parents=True, exist_ok=True)
             readers = _Readers(arguments, model)
             if isinstance(source, ImageSource):
                 from edge.photos import study_photos

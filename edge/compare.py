@@ -46,6 +46,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     units = AUSet.parse(arguments.units).numbers if arguments.units else None
     faces, tools = [], []
     for place, path in enumerate(arguments.tables):
+        if not path.exists():
+            raise ValueError(f"There is no file {path}.")
         tool, found = read_faces(path, units)
         tools.append(tool)
         faces.append(_choose(path, found, arguments.face and arguments.face[place]))

@@ -22,6 +22,7 @@ from edge.findings import Findings, Questions, peaks, together  # noqa: E402
 from edge.outlines import read_outlines  # noqa: E402
 from edge.story import Story  # noqa: E402
 from edge.tables import read_faces  # noqa: E402
+from tfau.core.errors import SourceError  # noqa: E402
 from tfau.core.expressions import NEUTRAL, SHOWN  # noqa: E402
 
 
@@ -331,6 +332,19 @@ def test_bad_files_are_one_sentence(tmp_path, astronaut_film):
     with pytest.raises(ValueError, match="no AU 99"):
         main([str(astronaut_film), "-o", str(tmp_path / "out"), "--codes", str(codes)])
     assert not (tmp_path / "out").exists()
+
+
+def test_a_damaged_video_takes_nothing_away(tmp_path):
+    (tmp_path / "x.mp4").write_bytes(b"no video")
+    with pytest.raises(SourceError):
+        main([str(tmp_path / "x.mp4"), "-o", str(tmp_path / "out")])
+    assert not (tmp_path / "out").exists()
+    kept = tmp_path / "out" / "x" / "summary.json"
+    kept.parent.mkdir(parents=True)
+    kept.write_text("{}")
+    with pytest.raises(SourceError):
+        main([str(tmp_path / "x.mp4"), "-o", str(tmp_path / "out"), "--force"])
+    assert kept.read_text() == "{}"
 
 
 def test_where_its_pages_are():
