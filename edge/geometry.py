@@ -18,7 +18,7 @@ Floats = npt.NDArray[np.float64]
 # The mean of 300 heads of our CC0 rig at rest, made symmetric, where expressions move it little:
 # in units of the distance of the outer eye corners, origin midway between them; x to the subject's
 # left, y down, z away from the camera.
-_HEAD = {
+HEAD = {
     33: (-0.500, 0.000, 0.000),
     133: (-0.191, 0.045, -0.051),
     362: (0.191, 0.045, -0.051),
@@ -43,9 +43,9 @@ _HEAD = {
     98: (-0.168, 0.520, -0.174),
     327: (0.168, 0.520, -0.174),
 }
-_VERTICES = list(_HEAD)
-_MODEL = np.array(list(_HEAD.values()))
-_EYE_DISTANCE_MM = 90.0
+_VERTICES = list(HEAD)
+_MODEL = np.array(list(HEAD.values()))
+EYE_DISTANCE_MM = 90.0
 _EYEBALL = 0.4  # radius over the width of the eye: 12 mm to 30 mm
 _IRIS_REST = -0.045  # the iris looks straight ahead that much of the eye's width above its corners
 _IRISES = ((263, 362, 473), (33, 133, 468))  # left and right: corners, centre of the iris
@@ -72,7 +72,7 @@ def measure(face: FaceFrame) -> FaceGeometry:
     camera = np.array([[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1]])
     mesh = face.mesh.astype(np.float64)
     found, turn, shift = cv2.solvePnP(
-        _MODEL * _EYE_DISTANCE_MM,
+        _MODEL * EYE_DISTANCE_MM,
         np.ascontiguousarray(mesh[_VERTICES, :2]),
         camera,
         np.zeros(0),

@@ -33,6 +33,7 @@ COMMANDS = {
     "compare": Command("edge.compare", "agreement of two tools' tables"),
     "align": Command("edge.align", "turn and move photos onto a reference face"),
     "camera": Command("edge.camera", "action units of a live camera or stream"),
+    "web": Command("edge.web", "serve the page that reads action units in a browser, on a phone"),
     "crop": Command("edge.crop", "cut the faces of photos and videos out, aligned"),
     "pairs": Command("tfau.pairs", "train the network that comes with tfau anew"),
     "classic": Command("tfau.classic", "train support vector machines instead of a network"),

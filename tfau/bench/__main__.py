@@ -9,7 +9,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from tfau.bench import device, model, pipeline, train
+from tfau.bench import device, model, pipeline, train, web
 from tfau.core.errors import run_cli
 
 
@@ -21,6 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         ("device", device, "frames a second on this device, and where the time goes"),
         ("model", model, "time that an exported model takes for a crop, its memory and energy"),
         ("pipeline", pipeline, "crops a second that are read, augmented and batched"),
+        ("web", web, "frames a second of the page in a browser, against Python"),
         ("train", train, "images a second that a network learns from, against PyTorch"),
     ):
         command = commands.add_parser(name, help=summary, description=module.__doc__)

@@ -151,8 +151,9 @@ def _stages(
             bundle = analyzer.model.bundle
             matrices = [bundle.aligner.matrix(face.mesh) for face in faces]
             crops = np.stack([crop_face(frame.image, m, bundle.crop_size) for m in matrices])
+            meshes = np.stack([bundle.aligner.aligned_mesh(face.mesh[:468]) for face in faces])
             times.append(time.perf_counter())
-            analyzer.model(crops)
+            analyzer.model(crops, meshes)
             times.append(time.perf_counter())
             analyzer.read(frame.image, faces)
             times.append(time.perf_counter())

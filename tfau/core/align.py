@@ -27,9 +27,9 @@ _STABLE: dict[int, tuple[float, float, float]] = {
     356: (0.7942, -0.0049, 0.6153),
 }
 STABLE_VERTICES: npt.NDArray[np.intp] = np.array(list(_STABLE), dtype=np.intp)
-_TEMPLATE = np.array(list(_STABLE.values()))
-_ORIGIN = (0.50, 0.30)
-_UNIT = 0.46
+TEMPLATE = np.array(list(_STABLE.values()))
+ORIGIN = (0.50, 0.30)
+UNIT = 0.46
 
 
 def procrustes(
@@ -95,7 +95,7 @@ class FaceAligner:
     @property
     def template(self) -> npt.NDArray[np.float64]:
         """(8, 3) stable points in crop px (z too)."""
-        return (_TEMPLATE * _UNIT + (*_ORIGIN, 0.0)) * self.crop_size
+        return (TEMPLATE * UNIT + (*ORIGIN, 0.0)) * self.crop_size
 
     def matrix(self, mesh: npt.NDArray[Any]) -> Matrix:
         """Finds the crop of a face.
@@ -134,5 +134,5 @@ class FaceAligner:
             (N, 3) float32 in template units (outer eye corners about 1 apart): head pose, size
             and place are gone, what is left is the person and the expression.
         """
-        scale, rotation, shift = procrustes(mesh[STABLE_VERTICES], _TEMPLATE)
+        scale, rotation, shift = procrustes(mesh[STABLE_VERTICES], TEMPLATE)
         return (scale * mesh @ rotation.T + shift).astype(np.float32)

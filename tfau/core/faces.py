@@ -60,7 +60,7 @@ def _midline(
 # AU6, 10, 12, 14, 17: deduced from the published sample rows of the AAAI 2020 heatmap method.
 # AU1, 2, 4, 9, 15, 23, 24, 25: as in FG-Net (WACV 2024). The others are our choice of a landmark
 # on the skin that the unit moves most.
-_PLACES: dict[str, tuple[int, ...]] = {
+AU_LANDMARKS: dict[str, tuple[int, ...]] = {
     **_sides("AU01", (21,), (22,)),
     **_sides("AU02", (17,), (26,)),
     **_sides("AU04", (17, 18, 19, 20, 21), (22, 23, 24, 25, 26)),
@@ -139,5 +139,5 @@ def au_points(mesh: npt.NDArray[Any], aus: AUSet) -> npt.NDArray[np.float32]:
         - Yin et al., "FG-Net", WACV 2024.
     """
     landmarks = landmarks_68(mesh)
-    points = [landmarks[list(_PLACES[name])].mean(axis=0) for name in aus.point_names]
+    points = [landmarks[list(AU_LANDMARKS[name])].mean(axis=0) for name in aus.point_names]
     return np.stack(points).astype(np.float32)

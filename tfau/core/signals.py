@@ -167,7 +167,7 @@ class FirstSeconds:
 
 
 # fmt: off
-_EYES = {  # outer corner, inner corner, then upper and lower lid in pairs
+EYES = {  # outer corner, inner corner, then upper and lower lid in pairs
     "left": (263, 362, (387, 373), (386, 374), (385, 380)),
     "right": (33, 133, (160, 144), (159, 145), (158, 153)),
 }
@@ -190,7 +190,7 @@ def eye_aspect_ratio(mesh: npt.NDArray[Any]) -> Floats:
         takes two pairs of lid points where we take three.
     """
     ratios = []
-    for outer, inner, *lids in _EYES.values():
+    for outer, inner, *lids in EYES.values():
         width = float(np.linalg.norm(mesh[outer] - mesh[inner]))
         gaps = [float(np.linalg.norm(mesh[upper] - mesh[lower])) for upper, lower in lids]
         ratios.append(sum(gaps) / len(gaps) / max(width, 1e-9))

@@ -1,0 +1,116 @@
+// What the mesh alone tells: head pose, gaze, how far the eyes are open. The twin of
+// edge/geometry.py; the pose minimises the same error as its solver, from a start close by.
+
+import { carry, clip, distance, mean, procrustes, solve3 } from "./numbers.js";
+import { EYES, HEAD } from "./tables.js";
+
+const [EYEBALL, IRIS_REST] = [0.4, -0.045];
+const IRISES = [[263, 362, 473], [33, 133, 468]]; // left and right: corners, centre of the iris
+const [OPEN, CLOSED] = [0.24, 0.1];
+
+const apply = (m, p) => m.map((row) => row[0] * p[0] + row[1] * p[1] + row[2] * p[2]);
+const product = (a, b) => a.map((row) => [0, 1, 2].map((k) => row.reduce((v, x, j) => v + x * b[j][k], 0)));
+
+/**
+ * Measures head pose, gaze and eyes of one face.
+ *
+ * @returns {rotation (3) rad, translation (3) mm, gaze: left and right unit vectors, eyeAspect:
+ *   left and right, yawDeg, pitchDeg}.
+ */
+export function measure(mesh, width, height) {
+  const { turn, shift } = pose(mesh, width, height);
+  const rotation = [
+    Math.atan2(-turn[1][2], turn[2][2]),
+    Math.asin(clip(turn[0][2], -1, 1)),
+    Math.atan2(-turn[0][1], turn[0][0]),
+  ];
+  const gaze = gazeOf(mesh, turn);
+  const [x, y, z] = [0, 1, 2].map((k) => (gaze[0][k] + gaze[1][k]) / 2);
+  return {
+    rotation,
+    translation: shift,
+    gaze,
+    gazeAngles: [Math.atan2(x, -z), Math.atan2(y, -z)],
+    eyeAspect: eyeAspect(mesh),
+    yawDeg: (-rotation[1] * 180) / Math.PI,
+    pitchDeg: (rotation[0] * 180) / Math.PI,
+  };
+}
+
+/** Turns eye aspect ratios into levels of closed lids, 0 to 5 (AU43, AU45). */
+export const closure = (aspects) => aspects.map((a) => clip((OPEN - a) / (OPEN - CLOSED), 0, 1) * 5);
+
+/** Returns how far the left and the right eye are open: gap of the lids over width of the eye. */
+export function eyeAspect(mesh) {
+  return EYES.map(([outer, inner, ...lids]) => {
+    const gaps = lids.map(([upper, lower]) => distance(mesh[upper], mesh[lower]));
+    return mean(gaps) / Math.max(distance(mesh[outer], mesh[inner]), 1e-9);
+  });
+}
+
+/**
+ * Finds turn and place of the head: the least squares of (x - u z, y - v z) over the points, which is
+ * what SQPnP minimises, by Gauss-Newton from the turn of the mesh in space.
+ */
+function pose(mesh, width, height) {
+  const focal = Math.max(width, height); // a lens that sees 53 degrees of the longer side
+  const model = HEAD.points.map((point) => point.map((x) => x * HEAD.eye_distance_mm));
+  const views = HEAD.vertices.map((v) => [
+    (mesh[v][0] - (width - 1) / 2) / focal,
+    (mesh[v][1] - (height - 1) / 2) / focal,
+  ]);
+  let { rotation: turn } = procrustes(model, HEAD.vertices.map((v) => mesh[v]));
+  // B = A^T A of each point, with A = [[1, 0, -u], [0, 1, -v]].
+  const squares = views.map(([u, v]) => [[1, 0, -u], [0, 1, -v], [-u, -v, u * u + v * v]]);
+  const whole = [0, 1, 2].map((i) => [0, 1, 2].map((j) => squares.reduce((sum, b) => sum + b[i][j], 0)));
+  const placed = () => {
+    const turned = model.map((point) => apply(turn, point));
+    const pull = [0, 1, 2].map((i) => -turned.reduce((sum, p, n) => sum + apply(squares[n], p)[i], 0));
+    return { turned, shift: solve3(whole, pull) };
+  };
+  for (let step = 0; step < 30; step++) {
+    const { turned, shift } = placed();
+    const crosses = turned.map(([x, y, z]) => [[0, z, -y], [-z, 0, x], [y, -x, 0]]); // -[p]x
+    const slopes = [0, 1, 2].map((k) => // d shift / d turn, column k
+      solve3(whole, [0, 1, 2].map((i) =>
+        -crosses.reduce((sum, c, n) => sum + apply(squares[n], c.map((row) => row[k]))[i], 0))));
+    const [normal, right] = [[[0, 0, 0], [0, 0, 0], [0, 0, 0]], [0, 0, 0]];
+    views.forEach(([u, v], n) => {
+      const p = turned[n].map((x, k) => x + shift[k]);
+      [[1, 0, -u], [0, 1, -v]].forEach((a) => {
+        const rest = a.reduce((sum, x, k) => sum + x * p[k], 0);
+        const j = [0, 1, 2].map((k) => a.reduce((sum, x, i) => sum + x * (crosses[n][i][k] + slopes[k][i]), 0));
+        for (let i = 0; i < 3; i++) {
+          right[i] -= j[i] * rest;
+          for (let k = 0; k < 3; k++) normal[i][k] += j[i] * j[k];
+        }
+      });
+    });
+    const move = solve3(normal, right);
+    turn = product(exponential(move), turn);
+    if (Math.hypot(...move) < 1e-9) break;
+  }
+  return { turn, shift: placed().shift };
+}
+
+/** Returns the rotation about a vector by its length (Rodrigues). */
+function exponential([x, y, z]) {
+  const angle = Math.hypot(x, y, z);
+  const [s, c] = angle < 1e-9 ? [1, 0.5] : [Math.sin(angle) / angle, (1 - Math.cos(angle)) / angle ** 2];
+  const k = [[0, -z, y], [z, 0, -x], [-y, x, 0]];
+  const kk = product(k, k);
+  return k.map((row, i) => row.map((value, j) => Number(i === j) + s * value + c * kk[i][j]));
+}
+
+function gazeOf(mesh, turn) {
+  const found = procrustes(HEAD.vertices.map((v) => mesh[v]), HEAD.points);
+  return IRISES.map(([outer, inner, iris]) => {
+    if (mesh.length === 468) return [NaN, NaN, NaN];
+    const [a, b, centre] = [outer, inner, iris].map((v) => carry(found, mesh[v]));
+    const width = Math.max(distance(a, b), 1e-9);
+    const [across, down] = [0, 1].map((k) => (centre[k] - (a[k] + b[k]) / 2) / width - [0, IRIS_REST][k]);
+    const [x, y] = [across, down].map((value) => clip(value / EYEBALL, -0.95, 0.95));
+    const gaze = apply(turn, [x, y, -Math.sqrt(Math.max(1 - x * x - y * y, 0))]);
+    return gaze.map((value) => value / Math.hypot(...gaze));
+  });
+}
