@@ -588,3 +588,74 @@ def test_tables_are_pythons():
     aus = AUSet(tables["UNITS"])
     assert [p for unit in tables["UNITS"].values() for p in unit["points"]] == list(aus.point_names)
     assert json.loads(json.dumps(tables))["VERSION"]
+
+
+def test_the_command_serves_until_ctrl_c(tmp_path):
+    import signal
+    import subprocess
+    import sys
+    from urllib.request import urlopen
+
+    command = [sys.executable, "-m", "edge.web", "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout
+        address = server.stdout.readline().strip()
+        assert server.stdout.readline() == "Ctrl-C ends it.\n"
+        with urlopen(f"{address}models/model.tflite") as answer:  # noqa: S310
+            assert answer.read() == FREE_MODEL.read_bytes()
+        server.send_signal(signal.SIGINT)
+        assert server.wait(20) == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--model", "nothing.tflite"], "There is no model file at nothing.tflite."),
+        (["--model", __file__, "--export", "site"], "is not a TFLite model."),
+        (["--port", "70000"], "`--port` must be 0 to 65535. Received: --port=70000"),
+        (["--export", "."], "`--export` must name a new folder, or one it made. Received: ."),
+    ],
+)
+def test_a_wrong_word_gets_one_sentence(words, sentence, tmp_path, monkeypatch, capsys):
+    from tfau.core.errors import run_cli
+
+    (tmp_path / "mine.txt").touch()
+    monkeypatch.chdir(tmp_path)
+    assert run_cli(lambda _: web.main(words)) == 2
+    said = capsys.readouterr()
+    assert sentence in said.err
+    assert len(said.err.splitlines()) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_a_port_that_is_taken_is_named(address):
+    port = int(address.rstrip("/").rpartition(":")[2])
+    with pytest.raises(OSError, match="cannot be listened on"):
+        web.make_server("127.0.0.1", port, Path())
+
+
+def test_the_bench_films_and_weighs(tmp_path, photo):
+    from tfau.bench import web_contender
+
+    web_contender.write_film(str(photo), tmp_path / "film.y4m")
+    film = (tmp_path / "film.y4m").read_bytes()
+    head, frame = film.index(b"\n") + 1, 6 + 640 * 480 * 3 // 2
+    assert film.startswith(b"YUV4MPEG2 W640 H480 F30:1")
+    assert (len(film) - head) / frame == 100 + 98  # there and back
+    raw, packed = web_contender.weigh(str(FREE_MODEL))
+    assert FREE_MODEL.stat().st_size < packed < raw < 20e6
+
+
+def test_a_gpu_must_pass_the_self_test_and_be_faster(library, address):
+    """On an imitation of a GPU, which is right and slow."""
+    imitation = ("--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader")
+    browser = chromium(library, *imitation, "--enable-features=Vulkan")
+    tab = Tab(browser, f"{address}?nocache&accelerator=webgpu")
+    if tab.page.evaluate("document.documentElement.dataset.state") == "failed":
+        pytest.skip("this Chromium imitates no GPU")
+    assert "the GPU (WebGPU)" in tab.page.locator("#card").text_content()
+    assert tab.page.evaluate("tfau.analyzer.model.graph.model.isFullyAccelerated")
+    tab.page.goto(f"{address}?nocache")
+    tab.until("document.documentElement.dataset.state === 'ready'")
+    assert "the processor" in tab.page.locator("#card").text_content()
+    browser.close()

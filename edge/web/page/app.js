@@ -102,11 +102,7 @@ async function run(opening) {
   }
   if (turn !== page.turn) return source.close();
   begin(source);
-  let end = "stopped";
-  source.ended.then((reason) => {
-    if (page.source === source) end = reason;
-    if (page.source === source) halt(reason);
-  });
+  source.ended.then((reason) => page.source === source && halt(reason));
   do {
     const frame = await source.frame();
     if (page.source !== source) return;
@@ -122,6 +118,8 @@ function begin(source) {
   page.mesh.reset();
   page.timeline.clear();
   $("hint").hidden = true;
+  const awake = source.kind === "photo" ? null : navigator.wakeLock?.request("screen");
+  page.awake = awake?.catch(() => null); // a phone must not fall asleep over it
   $("view").classList.toggle("mirrored", source.mirrored);
   $("camera").textContent = source.kind === "photo" ? strings.startCamera : strings.stop;
   $("flip").hidden = source.kind !== "camera";
@@ -137,6 +135,7 @@ function halt(reason = "stopped") {
   if (!source) return;
   page.source = page.turn = null;
   source.close();
+  page.awake?.then((lock) => lock?.release());
   $("camera").textContent = strings.startCamera;
   $("flip").hidden = true;
   $("neutral").disabled = $("record").disabled = true;

@@ -65,67 +65,97 @@ export function hot(share) {
   return RAMP[low].map((value, k) => Math.round(value + part * (RAMP[low + 1][k] - value)));
 }
 
-/** Keeps the levels of the last minute and draws them: a row for each unit, now at the right. */
+const [ROW, LABEL, FOOT] = [15, 44, 18]; // px
+
+/**
+ * The levels of the last minute: a row for each unit, now at the right.
+ *
+ * They are painted once, onto a ring that is a minute long; showing it is two copies.
+ */
 export class Timeline {
   constructor(canvas, names) {
-    Object.assign(this, { canvas, names, samples: [], drawnMs: 0 });
+    Object.assign(this, { canvas, names, ring: document.createElement("canvas") });
+    this.clear();
   }
 
   clear() {
-    this.samples = [];
-    this.drawnMs = 0;
-    this.draw(0);
+    Object.assign(this, { nowS: 0, lastS: null, drawnMs: 0 });
+    this.ring.width = 0;
+    this.#show();
   }
 
   /** Takes the levels of a moment in; null where no face was read. */
   add(timeS, levels) {
-    this.samples.push([timeS, levels]);
-    while (this.samples.length && this.samples[0][0] < timeS - WINDOW_S) this.samples.shift();
-    if (performance.now() - this.drawnMs > 200) this.draw(timeS);
+    this.#fit();
+    const context = this.ring.getContext("2d");
+    const { height } = this.ring;
+    const row = height / this.names.length;
+    // What came too long before does not stand for the time since.
+    const fromS = this.lastS !== null && timeS - this.lastS < 0.5 ? this.lastS : timeS;
+    const first = Math.floor(this.#place(Math.max(this.lastS ?? timeS, timeS - WINDOW_S)));
+    const last = Math.floor(this.#place(timeS));
+    for (let x = first + 1; x <= last; x++) context.clearRect(x % this.ring.width, 0, 1, height);
+    const painted = Math.floor(this.#place(fromS));
+    (levels ?? []).forEach((level, i) => {
+      if (!(level >= 0.25)) return;
+      context.fillStyle = `rgb(${hot(0.25 + (0.75 * level) / LEVEL_MAX).join(", ")})`;
+      const tall = Math.max(2, ((row - 2) * Math.min(level, LEVEL_MAX)) / LEVEL_MAX);
+      for (let x = Math.min(painted + 1, last); x <= last; x++) {
+        context.fillRect(x % this.ring.width, (i + 1) * row - 1 - tall, 1, tall);
+      }
+    });
+    Object.assign(this, { nowS: timeS, lastS: timeS });
+    if (performance.now() - this.drawnMs > 200) this.#show();
   }
 
-  draw(nowS) {
-    this.drawnMs = performance.now();
-    const { canvas, names, samples } = this;
+  /** Returns where a time lies on a ring without end, px. */
+  #place(timeS) {
+    return (timeS / WINDOW_S) * this.ring.width;
+  }
+
+  /** Gives canvas and ring the size that the page has for them; a new size begins anew. */
+  #fit() {
+    const { canvas, names, ring } = this;
     const density = globalThis.devicePixelRatio || 1;
-    const [row, label, foot] = [15, 44, 18];
-    const width = canvas.clientWidth || 320;
-    const height = names.length * row + foot;
-    const size = [Math.round(width * density), Math.round(height * density)];
-    if (canvas.width !== size[0] || canvas.height !== size[1]) {
-      [canvas.width, canvas.height] = size;
-      canvas.style.height = `${height}px`;
+    const width = Math.max(canvas.clientWidth || 320, 2 * LABEL);
+    const [wide, high] = [width, names.length * ROW + FOOT].map((px) => Math.round(px * density));
+    if (canvas.width !== wide || canvas.height !== high) {
+      Object.assign(canvas, { width: wide, height: high });
+      canvas.style.height = `${names.length * ROW + FOOT}px`;
     }
+    const minute = Math.round((width - LABEL) * density);
+    if (ring.width !== minute) Object.assign(ring, { width: minute, height: Math.round(names.length * ROW * density) });
+    return { density, width };
+  }
+
+  #show() {
+    this.drawnMs = performance.now();
+    const { density, width } = this.#fit();
+    const { canvas, names, ring } = this;
     const context = canvas.getContext("2d");
     const style = getComputedStyle(canvas);
     context.setTransform(density, 0, 0, density, 0, 0);
-    context.clearRect(0, 0, width, height);
+    context.clearRect(0, 0, width, canvas.height);
     context.font = "11px system-ui, sans-serif";
     context.textBaseline = "middle";
-    const x = (timeS) => width - ((nowS - timeS) / WINDOW_S) * (width - label);
     names.forEach((name, i) => {
       context.fillStyle = style.getPropertyValue("--track");
-      context.fillRect(label, i * row + 1, width - label, row - 2);
+      context.fillRect(LABEL, i * ROW + 1, width - LABEL, ROW - 2);
       context.fillStyle = style.getPropertyValue("--faint");
-      context.fillText(name, 0, i * row + row / 2);
+      context.fillText(name, 0, i * ROW + ROW / 2);
     });
-    const longest = 0.5; // seconds between samples that still belong together
-    samples.forEach(([timeS, levels], at) => {
-      const next = samples[at + 1]?.[0] ?? timeS + 0.05;
-      const [from, to] = [Math.max(x(timeS), label), x(Math.min(next, timeS + longest))];
-      if (!levels || to <= label) return;
-      levels.forEach((level, i) => {
-        if (!(level >= 0.25)) return;
-        context.fillStyle = `rgb(${hot(0.25 + (0.75 * level) / LEVEL_MAX).join(", ")})`;
-        const tall = Math.max(2, ((row - 2) * Math.min(level, LEVEL_MAX)) / LEVEL_MAX);
-        context.fillRect(from, i * row + row - 1 - tall, Math.max(to - from, 1), tall);
-      });
-    });
-    context.fillStyle = style.getPropertyValue("--faint");
     for (const ago of [60, 45, 30, 15, 0]) {
       context.textAlign = ago === 0 ? "right" : ago === 60 ? "left" : "center";
-      context.fillText(ago ? `-${ago} s` : "now", x(nowS - ago), height - foot / 2);
+      const x = width - (ago / WINDOW_S) * (width - LABEL);
+      context.fillText(ago ? `-${ago} s` : "now", x, names.length * ROW + FOOT / 2);
     }
     context.textAlign = "left";
+    context.setTransform(1, 0, 0, 1, 0, 0);
+    const seam = (Math.floor(this.#place(this.nowS)) % ring.width) + 1; // the oldest is right of it
+    const left = canvas.width - ring.width;
+    if (seam < ring.width) {
+      context.drawImage(ring, seam, 0, ring.width - seam, ring.height, left, 0, ring.width - seam, ring.height);
+    }
+    context.drawImage(ring, 0, 0, seam, ring.height, canvas.width - seam, 0, seam, ring.height);
   }
 }

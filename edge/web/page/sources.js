@@ -98,10 +98,21 @@ class Source {
     return { canvas: this.canvas, image: this.context.getImageData(0, 0, width, height), timestampMs };
   }
 
+  /** Plays a video slower where frames were missed, and faster again where none is. */
+  #pace(presented) {
+    const missed = presented - (this.presented ?? presented - 1) > 1;
+    this.presented = presented;
+    const rate = this.video.playbackRate * (missed ? 0.8 : 1.02);
+    this.video.playbackRate = Math.min(Math.max(rate, 0.0625), 1);
+  }
+
   #next() {
     return new Promise((resolve) => {
       if (this.video.requestVideoFrameCallback) {
-        this.video.requestVideoFrameCallback((_, { mediaTime }) => resolve(mediaTime));
+        this.video.requestVideoFrameCallback((_, { mediaTime, presentedFrames }) => {
+          if (this.kind === "video") this.#pace(presentedFrames);
+          resolve(mediaTime);
+        });
       } else requestAnimationFrame(() => resolve(this.video.currentTime));
     });
   }
