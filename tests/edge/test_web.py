@@ -82,7 +82,12 @@ class Tab:
         """Waits until something is true; the page's own rules forbid playwright's way of it."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            if value := self.page.evaluate(expression):
+            try:
+                value = self.page.evaluate(expression)
+            except playwright.Error as error:  # the page has just loaded itself anew
+                value = None
+                assert "context was destroyed" in str(error)
+            if value:
                 return value
             time.sleep(0.02)
         raise AssertionError(f"not within {seconds} s: {expression}; says {self.status!r}")
@@ -457,6 +462,25 @@ def test_it_opens_without_a_network_the_second_time(library, address):
     tab.until("document.documentElement.dataset.state === 'ready'")
     assert tab.page.evaluate("crossOriginIsolated")
     browser.close()
+
+
+def test_another_version_takes_the_place_of_the_one_that_was_kept(library, tmp_path):
+    files = site.site_files()
+    site.write_site(tmp_path / "site", files)
+    with web.make_server("127.0.0.1", 0, tmp_path) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        browser = chromium(library)
+        tab = Tab(browser, f"http://127.0.0.1:{server.server_address[1]}/")
+        tab.until("!!navigator.serviceWorker.controller")
+        files["strings.js"] = files["strings.js"].replace(b'"Neutral face"', b'"At rest"')
+        files["files.js"] = files["files.js"].replace(b'VERSION = "', b'VERSION = "2')
+        site.write_site(tmp_path / "site", files)
+        tab.page.reload()
+        tab.until("document.getElementById('neutral').textContent === 'At rest'")
+        tab.until("document.documentElement.dataset.state === 'ready'")
+        assert len(tab.page.evaluate("caches.keys()")) == 1
+        browser.close()
+        server.shutdown()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -37,14 +37,22 @@ async function bytesOf(name, part) {
 
 /** Makes the page open without a network next time; what it loads from now on is kept. */
 async function keep() {
-  if (!navigator.serviceWorker || choices.has("nocache")) return;
+  const workers = navigator.serviceWorker;
+  if (!workers || choices.has("nocache")) return;
+  const isKept = Boolean(workers.controller);
+  const changed = new Promise((resolve) => workers.addEventListener("controllerchange", resolve));
+  const patience = new Promise((resolve) => setTimeout(resolve, 5000));
   try {
-    await navigator.serviceWorker.register("service_worker.js");
-    const controlled = new Promise((resolve) => navigator.serviceWorker.addEventListener("controllerchange", resolve));
-    const patience = new Promise((resolve) => setTimeout(resolve, 3000));
-    if (!navigator.serviceWorker.controller) await Promise.race([controlled, patience]);
+    const kept = await workers.register("service_worker.js");
+    if (!isKept) return await Promise.race([changed, patience]);
+    await Promise.race([kept.update(), patience]);
+    if (!kept.installing) return;
+    // Another version, or another model: this page is of the one before.
+    await Promise.race([changed, patience]);
+    location.reload();
+    await new Promise(() => {});
   } catch {
-    // a certificate that the browser does not trust: the page works, with a network
+    // no network, or a certificate that the browser does not trust: the page works as it is
   }
 }
 

@@ -8,6 +8,7 @@ const FILES = new Set([...FIRST, ...LATER].map((file) => new URL(file, location)
 const HEADERS = { "Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp" };
 
 self.addEventListener("install", (event) => {
+  self.skipWaiting();
   event.waitUntil(caches.open(CACHE).then((cache) => cache.addAll(FIRST.map((file) => new Request(file, { cache: "reload" })))));
 });
 
