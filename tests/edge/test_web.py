@@ -85,8 +85,9 @@ class Tab:
             try:
                 value = self.page.evaluate(expression)
             except playwright.Error as error:  # the page has just loaded itself anew
+                if "context was destroyed" not in str(error):
+                    raise
                 value = None
-                assert "context was destroyed" in str(error)
             if value:
                 return value
             time.sleep(0.02)
