@@ -7,20 +7,35 @@ import { STABLE } from "./tables.js";
 /** Returns the 2 x 3 matrix, frame px -> crop px, of a face; `size` is the crop's side. */
 export function cropMatrix(mesh, size) {
   const { origin, unit, vertices, template } = STABLE;
-  const target = template.map(([x, y]) => [(x * unit + origin[0]) * size, (y * unit + origin[1]) * size]);
-  const { scale, rotation, shift } = procrustes(vertices.map((v) => [mesh[v][0], mesh[v][1]]), target);
+  const target = template.map(([x, y]) => [
+    (x * unit + origin[0]) * size,
+    (y * unit + origin[1]) * size,
+  ]);
+  const { scale, rotation, shift } = procrustes(
+    vertices.map((v) => [mesh[v][0], mesh[v][1]]),
+    target,
+  );
   const [[a, b], [c, d]] = rotation;
   return [scale * a, scale * b, shift[0], scale * c, scale * d, shift[1]];
 }
 
 /** Turns a mesh to the front and to unit size: (468 * 3) floats, as a pair network takes them. */
 export function alignedMesh(mesh) {
-  const { scale, rotation, shift } = procrustes(STABLE.vertices.map((v) => mesh[v]), STABLE.template);
+  const { scale, rotation, shift } = procrustes(
+    STABLE.vertices.map((v) => mesh[v]),
+    STABLE.template,
+  );
   const turn = { scale: 1, rotation, shift };
   const flat = new Float32Array(468 * 3);
   for (let i = 0; i < 468; i++) {
     // Scaled in 32 bits, as numpy does: the network's first step is to round to 8.
-    flat.set(carry(turn, mesh[i].map((value) => Math.fround(Math.fround(scale) * value))), i * 3);
+    flat.set(
+      carry(
+        turn,
+        mesh[i].map((value) => Math.fround(Math.fround(scale) * value)),
+      ),
+      i * 3,
+    );
   }
   return flat;
 }
@@ -46,8 +61,12 @@ export function steady(m, size) {
  * A face that shrinks by a factor of 2 or more is averaged over whole pixel blocks first.
  */
 export function cropFace(image, matrix, size) {
-  const factor = Math.floor(1 / Math.sqrt(Math.abs(matrix[0] * matrix[4] - matrix[1] * matrix[3])) + 1e-6);
-  return factor >= 2 ? warp(...shrink(image, matrix, size, factor), size) : warp(image, matrix, size);
+  const factor = Math.floor(
+    1 / Math.sqrt(Math.abs(matrix[0] * matrix[4] - matrix[1] * matrix[3])) + 1e-6,
+  );
+  return factor >= 2
+    ? warp(...shrink(image, matrix, size, factor), size)
+    : warp(image, matrix, size);
 }
 
 /**
@@ -97,7 +116,9 @@ export function warp({ data, width, height }, matrix, size) {
 function shrink({ data, width, height }, matrix, size, factor) {
   const back = invert(matrix);
   const span = (row, blocks) => {
-    const ends = [-1, size].flatMap((x) => [-1, size].map((y) => back[row] * x + back[row + 1] * y + back[row + 2]));
+    const ends = [-1, size].flatMap((x) =>
+      [-1, size].map((y) => back[row] * x + back[row + 1] * y + back[row + 2]),
+    );
     const first = Math.floor(Math.min(...ends) / factor) - 1;
     const last = Math.ceil(Math.max(...ends) / factor) + 2;
     return [clip(first, 0, blocks - 1), clip(last, 1, blocks)];
@@ -125,5 +146,8 @@ function shrink({ data, width, height }, matrix, size, factor) {
   }
   const [x, y] = [left, top].map((start) => start * factor + (factor - 1) / 2);
   const [a, b, c, d, e, f] = matrix;
-  return [small, [a * factor, b * factor, a * x + b * y + c, d * factor, e * factor, d * x + e * y + f]];
+  return [
+    small,
+    [a * factor, b * factor, a * x + b * y + c, d * factor, e * factor, d * x + e * y + f],
+  ];
 }

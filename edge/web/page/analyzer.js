@@ -26,7 +26,8 @@ export class FaceAnalyzer {
    */
   async read(image, faces, neutrals = []) {
     const readings = [];
-    for (const [i, face] of faces.entries()) readings.push(await this.#read(image, face, neutrals[i] ?? null));
+    for (const [i, face] of faces.entries())
+      readings.push(await this.#read(image, face, neutrals[i] ?? null));
     return readings;
   }
 
@@ -36,7 +37,11 @@ export class FaceAnalyzer {
     const matrix = steady(cropMatrix(face.mesh, model.size), model.size);
     const crop = cropFace(image, matrix, model.size);
     const cut = performance.now();
-    const answer = await model.run(crop, model.features ? alignedMesh(face.mesh) : undefined, neutral);
+    const answer = await model.run(
+      crop,
+      model.features ? alignedMesh(face.mesh) : undefined,
+      neutral,
+    );
     const done = performance.now();
 
     const shape = measure(face.mesh, image.width, image.height);
@@ -74,10 +79,9 @@ export class FaceAnalyzer {
     const { stride, sigma } = model.decoder;
     const back = invert(matrix);
     const count = model.aus.points.length;
-    return decodeMaps(answer.heatmaps, model.size / stride, count, stride, sigma).map(([x, y, level]) => [
-      ...move(back, x, y),
-      level,
-    ]);
+    return decodeMaps(answer.heatmaps, model.size / stride, count, stride, sigma).map(
+      ([x, y, level]) => [...move(back, x, y), level],
+    );
   }
 
   #errors(answer, levels) {

@@ -57,8 +57,15 @@ async function keep() {
 }
 
 async function start() {
-  for (const place of document.querySelectorAll("[data-text]")) place.textContent = strings[place.dataset.text];
-  for (const [id, text] of [["camera", "startCamera"], ["flip", "flip"], ["choose", "choose"], ["neutral", "neutral"], ["record", "record"]]) {
+  for (const place of document.querySelectorAll("[data-text]"))
+    place.textContent = strings[place.dataset.text];
+  for (const [id, text] of [
+    ["camera", "startCamera"],
+    ["flip", "flip"],
+    ["choose", "choose"],
+    ["neutral", "neutral"],
+    ["record", "record"],
+  ]) {
     $(id).textContent = strings[text];
   }
   $("hint").textContent = strings.hint;
@@ -66,9 +73,14 @@ async function start() {
   await keep();
   say(strings.loading(strings.parts.runtime));
   const { threads } = await startRuntime({ threads: Number(choices.get("threads")) || null });
-  page.mesh = await FaceMesh.load(await bytesOf("models/face_landmarker.task", "mesh"), { threads });
+  page.mesh = await FaceMesh.load(await bytesOf("models/face_landmarker.task", "mesh"), {
+    threads,
+  });
   const allow = choices.has("accelerator") ? [choices.get("accelerator")] : undefined;
-  const loaded = await loadFastest(await bytesOf("models/model.tflite", "model"), { threads, allow });
+  const loaded = await loadFastest(await bytesOf("models/model.tflite", "model"), {
+    threads,
+    allow,
+  });
   page.analyzer = new FaceAnalyzer(loaded.model, page.mesh);
   const { aus } = page.analyzer;
   const { described } = loaded.model;
@@ -120,7 +132,14 @@ async function run(opening) {
 
 function begin(source) {
   const { aus } = page.analyzer;
-  Object.assign(page, { source, frames: 0, tracker: new Tracker(), fps: 0, stages: {}, beforeMs: null });
+  Object.assign(page, {
+    source,
+    frames: 0,
+    tracker: new Tracker(),
+    fps: 0,
+    stages: {},
+    beforeMs: null,
+  });
   page.filter = new ReadingFilter(aus, { smooth: source.kind !== "photo" && $("smooth").checked });
   Object.assign(page.mesh, { follow: source.kind !== "photo", maxFaces: Number($("faces").value) });
   page.mesh.reset();
@@ -166,14 +185,22 @@ async function step(frame) {
   if (page.rows) record(frame, readings);
   show();
   const total = (key) => readings.reduce((sum, { ms }) => sum + ms[key], 0);
-  gauge(began, { mesh: found - began, crop: total("crop"), model: total("model"), draw: performance.now() - read });
+  gauge(began, {
+    mesh: found - began,
+    crop: total("crop"),
+    model: total("model"),
+    draw: performance.now() - read,
+  });
 }
 
 /** Shows the last frame as the options say. */
 function show() {
   const { frame, readings } = page;
   if (!frame) return;
-  drawFrame($("view"), frame, readings, { mesh: $("show_mesh").checked, heat: $("show_heat").checked });
+  drawFrame($("view"), frame, readings, {
+    mesh: $("show_mesh").checked,
+    heat: $("show_heat").checked,
+  });
   $("view").ariaLabel = strings.view(readings.length);
   const chosen = page.people.choose(readings);
   const known = chosen?.success ? chosen : null;
@@ -181,23 +208,37 @@ function show() {
   page.expressions.show(known);
   if (frame !== page.shown) page.timeline.add(frame.timestampMs / 1000, known?.levels ?? null);
   page.shown = frame;
-  const problems = (chosen?.reason ?? "").split(" ").filter(Boolean).map((code) => strings.quality[code]);
+  const problems = (chosen?.reason ?? "")
+    .split(" ")
+    .filter(Boolean)
+    .map((code) => strings.quality[code]);
   if (performance.now() < page.heldMs) return;
   if (page.rows) say(strings.recording(page.rows.length));
   else if (!readings.length) say(strings.noFace, { problem: true });
-  else say([strings.reading(readings.length), ...(problems.length ? [`${problems.join(", ")}.`] : [])].join(" "));
+  else
+    say(
+      [
+        strings.reading(readings.length),
+        ...(problems.length ? [`${problems.join(", ")}.`] : []),
+      ].join(" "),
+    );
 }
 
 /** Shows how fast it goes: means over about ten frames. */
 function gauge(nowMs, stages) {
   const mix = (before, value) => (before === undefined ? value : 0.9 * before + 0.1 * value);
   for (const [name, ms] of Object.entries(stages)) page.stages[name] = mix(page.stages[name], ms);
-  if (page.beforeMs !== null) page.fps = mix(page.fps || undefined, 1000 / Math.max(nowMs - page.beforeMs, 1));
+  if (page.beforeMs !== null)
+    page.fps = mix(page.fps || undefined, 1000 / Math.max(nowMs - page.beforeMs, 1));
   page.beforeMs = nowMs;
   if (page.source.kind === "photo" || page.frames % 10) return;
   const parts = Object.entries(page.stages);
   const text = parts.map(([name, ms]) => `${strings.stages[name]} ${ms.toFixed(1)}`).join(", ");
-  $("speed").textContent = strings.speed(page.fps, parts.reduce((sum, [, ms]) => sum + ms, 0), text);
+  $("speed").textContent = strings.speed(
+    page.fps,
+    parts.reduce((sum, [, ms]) => sum + ms, 0),
+    text,
+  );
 }
 
 function showNeutral() {
@@ -219,7 +260,10 @@ function save() {
   page.rows = null;
   $("record").ariaPressed = "false";
   $("record").textContent = page.source?.kind === "photo" ? strings.save : strings.record;
-  const stamp = new Date().toISOString().replace(/[-:]|\..*/g, "").replace("T", "-");
+  const stamp = new Date()
+    .toISOString()
+    .replace(/[-:]|\..*/g, "")
+    .replace("T", "-");
   const name = `tfau-${stamp}.csv`;
   const text = [header(page.analyzer.aus).join(","), ...rows].map((line) => `${line}\n`);
   const link = Object.assign(document.createElement("a"), {
@@ -250,7 +294,8 @@ $("file").addEventListener("change", () => {
 });
 $("neutral").addEventListener("click", () => {
   if (page.filter.isCalibrated) page.filter.calibrate([]);
-  else if (!page.readings.some(({ success }) => success)) return say(strings.needFace, { problem: true, holdMs: HOLD_MS });
+  else if (!page.readings.some(({ success }) => success))
+    return say(strings.needFace, { problem: true, holdMs: HOLD_MS });
   else page.filter.calibrate(page.readings);
   if (page.filter.isCalibrated) say(strings.calibrated, { holdMs: HOLD_MS });
   showNeutral();
@@ -271,7 +316,10 @@ $("faces").addEventListener("change", () => {
   page.mesh.searchedMs = -Infinity;
   page.mesh.last = page.mesh.last.slice(0, page.mesh.maxFaces);
 });
-$("smooth").addEventListener("change", () => page.filter && (page.filter.smooth = $("smooth").checked));
+$("smooth").addEventListener(
+  "change",
+  () => page.filter && (page.filter.smooth = $("smooth").checked),
+);
 for (const id of ["show_mesh", "show_heat"]) $(id).addEventListener("change", show);
 addEventListener("beforeunload", (event) => page.rows && event.preventDefault());
 

@@ -22,11 +22,13 @@ export async function openBundle(bytes) {
     throw new ModelError("the file carries no readable tfau.json");
   }
   if (described.format > FORMAT) throw new ModelError("the file is of a later version of tfau");
-  if (described.crop?.template !== TEMPLATE) throw new ModelError("its crops are cut in another way");
+  if (described.crop?.template !== TEMPLATE)
+    throw new ModelError("its crops are cut in another way");
   const graph = bytes.slice(0, start);
   const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", graph));
   const sha256 = Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
-  if (sha256 !== described.graph_sha256) throw new ModelError("its graph does not match its checksum");
+  if (sha256 !== described.graph_sha256)
+    throw new ModelError("its graph does not match its checksum");
   const golden = described.golden && {
     ...described.golden,
     image: npy(files["golden_image.npy"], Uint8Array),
@@ -69,7 +71,8 @@ export class AUModel {
    */
   run(crop, mesh, neutral) {
     const inputs = { image: new Float32Array(crop) };
-    if (this.features) Object.assign(inputs, { mesh, neutral: neutral ?? new Float32Array(this.features) });
+    if (this.features)
+      Object.assign(inputs, { mesh, neutral: neutral ?? new Float32Array(this.features) });
     return this.graph.run(inputs);
   }
 
@@ -87,7 +90,9 @@ export class AUModel {
     const side = Math.sqrt(maps.length / count);
     const kept = [...Array(side).keys()].filter((i) => i % every === 0);
     return kept.flatMap((row) =>
-      kept.flatMap((column) => [...maps.subarray((row * side + column) * count, (row * side + column + 1) * count)]),
+      kept.flatMap((column) => [
+        ...maps.subarray((row * side + column) * count, (row * side + column + 1) * count),
+      ]),
     );
   }
 }
@@ -101,7 +106,8 @@ export class AUModel {
 export async function loadFastest(bytes, { threads, allow = ["wasm", "webgpu"] } = {}) {
   let best = null;
   for (const accelerator of allow) {
-    if (accelerator === "webgpu" && !(await navigator.gpu?.requestAdapter().catch(() => null))) continue;
+    if (accelerator === "webgpu" && !(await navigator.gpu?.requestAdapter().catch(() => null)))
+      continue;
     try {
       const model = await AUModel.load(bytes, { threads, accelerator });
       const difference = await model.selfTest();

@@ -31,37 +31,59 @@ function drawMesh(context, { mesh, track }) {
   context.lineJoin = "round";
   context.beginPath();
   for (const [closed, loop] of OUTLINES) {
-    loop.forEach((vertex, i) => context[i ? "lineTo" : "moveTo"](mesh[vertex][0] + 0.5, mesh[vertex][1] + 0.5));
+    loop.forEach((vertex, i) =>
+      context[i ? "lineTo" : "moveTo"](mesh[vertex][0] + 0.5, mesh[vertex][1] + 0.5),
+    );
     if (closed) context.closePath();
   }
   context.stroke();
   context.globalAlpha = 0.35;
   const dot = Math.max(1, unit * 0.014);
-  for (let i = 0; i < 468; i++) context.fillRect(mesh[i][0] - dot / 2 + 0.5, mesh[i][1] - dot / 2 + 0.5, dot, dot);
+  for (let i = 0; i < 468; i++)
+    context.fillRect(mesh[i][0] - dot / 2 + 0.5, mesh[i][1] - dot / 2 + 0.5, dot, dot);
   context.globalAlpha = 1;
 }
 
 function drawHeat(context, { points, face }) {
   const spread = BUMP * distance(face.mesh[33].slice(0, 2), face.mesh[263].slice(0, 2));
   // Stronger ones last: where bumps overlap, the highest is seen, not the sum.
-  const seen = points.filter(([x, , level]) => level > 0.5 && !Number.isNaN(x)).sort((a, b) => a[2] - b[2]);
+  const seen = points
+    .filter(([x, , level]) => level > 0.5 && !Number.isNaN(x))
+    .sort((a, b) => a[2] - b[2]);
   for (const [x, y, level] of seen) {
     const glow = context.createRadialGradient(x, y, 0, x, y, 2.5 * spread);
     const [r, g, b] = hot(level / LEVEL_MAX);
-    for (const [at, share] of [[0, 1], [0.3, 0.75], [0.6, 0.32], [1, 0]]) {
-      glow.addColorStop(at, `rgba(${r}, ${g}, ${b}, ${0.75 * share * Math.sqrt(level / LEVEL_MAX)})`);
+    for (const [at, share] of [
+      [0, 1],
+      [0.3, 0.75],
+      [0.6, 0.32],
+      [1, 0],
+    ]) {
+      glow.addColorStop(
+        at,
+        `rgba(${r}, ${g}, ${b}, ${0.75 * share * Math.sqrt(level / LEVEL_MAX)})`,
+      );
     }
     context.fillStyle = glow;
     context.fillRect(x - 2.5 * spread, y - 2.5 * spread, 5 * spread, 5 * spread);
   }
 }
 
-const RAMP = [[10, 8, 40], [92, 20, 110], [190, 50, 90], [245, 125, 30], [250, 230, 120]];
+const RAMP = [
+  [10, 8, 40],
+  [92, 20, 110],
+  [190, 50, 90],
+  [245, 125, 30],
+  [250, 230, 120],
+];
 
 /** Returns the colour of a share, 0 to 1: dark, violet, red, orange, yellow. */
 export function hot(share) {
   const at = Math.min(Math.max(share, 0), 1) * (RAMP.length - 1);
-  const [low, part] = [Math.min(Math.floor(at), RAMP.length - 2), at - Math.min(Math.floor(at), RAMP.length - 2)];
+  const [low, part] = [
+    Math.min(Math.floor(at), RAMP.length - 2),
+    at - Math.min(Math.floor(at), RAMP.length - 2),
+  ];
   return RAMP[low].map((value, k) => Math.round(value + part * (RAMP[low + 1][k] - value)));
 }
 
@@ -124,7 +146,8 @@ export class Timeline {
       canvas.style.height = `${names.length * ROW + FOOT}px`;
     }
     const minute = Math.round((width - LABEL) * density);
-    if (ring.width !== minute) Object.assign(ring, { width: minute, height: Math.round(names.length * ROW * density) });
+    if (ring.width !== minute)
+      Object.assign(ring, { width: minute, height: Math.round(names.length * ROW * density) });
     return { density, width };
   }
 
@@ -154,7 +177,17 @@ export class Timeline {
     const seam = (Math.floor(this.#place(this.nowS)) % ring.width) + 1; // the oldest is right of it
     const left = canvas.width - ring.width;
     if (seam < ring.width) {
-      context.drawImage(ring, seam, 0, ring.width - seam, ring.height, left, 0, ring.width - seam, ring.height);
+      context.drawImage(
+        ring,
+        seam,
+        0,
+        ring.width - seam,
+        ring.height,
+        left,
+        0,
+        ring.width - seam,
+        ring.height,
+      );
     }
     context.drawImage(ring, 0, 0, seam, ring.height, canvas.width - seam, 0, seam, ring.height);
   }

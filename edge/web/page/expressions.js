@@ -24,7 +24,11 @@ export function score(levels, aus, expressions = EXPRESSIONS) {
     let mean = total / weight;
     for (const [number, share] of lowered_by) mean *= 1 - share * known(of(number));
     const own = code.map(([number]) => number);
-    const others = aus.numbers.flatMap((number, i) => (own.includes(number) ? [] : [known(shown[i])]));
-    return alone && others.length < shown.length && others.length ? mean * (1 - Math.max(...others)) : mean;
+    const others = aus.numbers.flatMap((number, i) =>
+      own.includes(number) ? [] : [known(shown[i])],
+    );
+    return alone && others.length < shown.length && others.length
+      ? mean * (1 - Math.max(...others))
+      : mean;
   });
 }

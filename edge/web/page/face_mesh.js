@@ -115,7 +115,11 @@ export class FaceMesh {
     if (fit.presence >= this.minPresence) {
       const better = regionOf(fit.mesh, this.size);
       const back = invert(better);
-      const moved = [[0, 0], [this.size, 0], [0, this.size]].flatMap(([x, y]) => {
+      const moved = [
+        [0, 0],
+        [this.size, 0],
+        [0, this.size],
+      ].flatMap(([x, y]) => {
         const [u, v] = move(region, ...move(back, x, y));
         return [Math.abs(u - x), Math.abs(v - y)];
       });
@@ -164,9 +168,12 @@ export function mergeBoxes(boxes, minOverlap = 0.5) {
   const merged = [];
   while (left.length) {
     const [best] = left;
-    const same = left.filter((box) => box === best || overlap(best.points, box.points) > minOverlap);
+    const same = left.filter(
+      (box) => box === best || overlap(best.points, box.points) > minOverlap,
+    );
     const weight = same.reduce((sum, box) => sum + box.score, 0);
-    const average = (k, axis) => same.reduce((sum, box) => sum + box.score * box.points[k][axis], 0) / weight;
+    const average = (k, axis) =>
+      same.reduce((sum, box) => sum + box.score * box.points[k][axis], 0) / weight;
     merged.push(best.points.map((_, k) => [average(k, 0), average(k, 1)]));
     left = left.filter((box) => !same.includes(box));
   }
@@ -182,7 +189,10 @@ function overlap([low, high], [otherLow, otherHigh]) {
 }
 
 /** 896 anchor centres: 2 for each 8-px cell, then 6 for each 16-px cell. */
-const ANCHORS = [[8, 2], [16, 6]].flatMap(([stride, repeats]) => {
+const ANCHORS = [
+  [8, 2],
+  [16, 6],
+].flatMap(([stride, repeats]) => {
   const cells = DETECTOR / stride;
   return [...Array(cells * cells * repeats).keys()].map((i) => {
     const cell = Math.floor(i / repeats);
@@ -221,7 +231,12 @@ function regionOfBox(box, size) {
   const length = Math.max(Math.hypot(...along), 1e-9);
   const [c, s] = [along[0] / length, along[1] / length];
   const [x, y] = [(low[0] + high[0]) / 2, (low[1] + high[1]) / 2];
-  return region([c, s], [c * x + s * y, -s * x + c * y], Math.max(high[0] - low[0], high[1] - low[1]), size);
+  return region(
+    [c, s],
+    [c * x + s * y, -s * x + c * y],
+    Math.max(high[0] - low[0], high[1] - low[1]),
+    size,
+  );
 }
 
 export function regionOf(mesh, size) {
@@ -259,4 +274,5 @@ function holds(mesh, box) {
 }
 
 /** Returns how far a face has moved and grown, mean distance of its points, px. */
-const shift = (last, mesh) => mean(mesh.map(([x, y], i) => Math.hypot(x - last[i][0], y - last[i][1])));
+const shift = (last, mesh) =>
+  mean(mesh.map(([x, y], i) => Math.hypot(x - last[i][0], y - last[i][1])));

@@ -4,7 +4,8 @@ import { Tensor, loadAndCompile, loadLiteRt } from "./vendor/litert/index.js";
 
 /** Loads the runtime; threads only where the page is cross-origin isolated. */
 export async function startRuntime({ threads = null } = {}) {
-  const wanted = threads ?? Math.min(4, Math.max(1, Math.floor((navigator.hardwareConcurrency || 2) / 2)));
+  const wanted =
+    threads ?? Math.min(4, Math.max(1, Math.floor((navigator.hardwareConcurrency || 2) / 2)));
   const folder = new URL("vendor/litert/wasm/", import.meta.url).href;
   if (globalThis.crossOriginIsolated && wanted > 1) {
     try {
@@ -22,7 +23,10 @@ export async function startRuntime({ threads = null } = {}) {
 export class Graph {
   /** @param bytes the flatbuffer. @param options {threads, accelerator: "wasm" or "webgpu"}. */
   static async load(bytes, { threads = 1, accelerator = "wasm" } = {}) {
-    const model = await loadAndCompile(withFixedShapes(bytes), { accelerator, cpuOptions: { numThreads: threads } });
+    const model = await loadAndCompile(withFixedShapes(bytes), {
+      accelerator,
+      cpuOptions: { numThreads: threads },
+    });
     return new Graph(model);
   }
 
@@ -38,9 +42,13 @@ export class Graph {
     const tensors = {};
     let answers = {};
     try {
-      for (const [name, data] of Object.entries(values)) tensors[name] = new Tensor(data, this.inputs[name]);
+      for (const [name, data] of Object.entries(values))
+        tensors[name] = new Tensor(data, this.inputs[name]);
       answers = await this.model.run(tensors);
-      const read = Object.entries(answers).map(async ([name, tensor]) => [name, await tensor.data()]);
+      const read = Object.entries(answers).map(async ([name, tensor]) => [
+        name,
+        await tensor.data(),
+      ]);
       return Object.fromEntries(await Promise.all(read));
     } finally {
       // The memory is the runtime's own; nothing else frees it.

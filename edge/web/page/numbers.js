@@ -52,7 +52,9 @@ export function procrustes(source, target) {
   let gain = 0;
   for (const j of axes) for (const k of axes) gain += rotation[k][j] * cross[j][k];
   const scale = gain / variance;
-  const shift = axes.map((k) => to[k] - scale * axes.reduce((v, j) => v + rotation[k][j] * from[j], 0));
+  const shift = axes.map(
+    (k) => to[k] - scale * axes.reduce((v, j) => v + rotation[k][j] * from[j], 0),
+  );
   return { scale, rotation, shift };
 }
 
@@ -120,5 +122,7 @@ export function solve3(m, b) {
     p[0][1] * (p[1][0] * p[2][2] - p[1][2] * p[2][0]) +
     p[0][2] * (p[1][0] * p[2][1] - p[1][1] * p[2][0]);
   const whole = det(m);
-  return [0, 1, 2].map((k) => det(m.map((row, i) => row.map((x, j) => (j === k ? b[i] : x)))) / whole);
+  return [0, 1, 2].map(
+    (k) => det(m.map((row, i) => row.map((x, j) => (j === k ? b[i] : x)))) / whole,
+  );
 }

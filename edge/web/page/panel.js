@@ -15,7 +15,11 @@ function element(tag, options = {}, ...children) {
 
 function meter(label, max) {
   const bar = element("i");
-  const box = element("div", { className: "meter", role: "meter", ariaLabel: label, ariaValueMin: 0, ariaValueMax: max }, bar);
+  const box = element(
+    "div",
+    { className: "meter", role: "meter", ariaLabel: label, ariaValueMin: 0, ariaValueMax: max },
+    bar,
+  );
   return { box, bar };
 }
 
@@ -26,11 +30,25 @@ export class Bars {
     this.rows = aus.names.map((name, unit) => {
       const { box, bar } = meter(`${name} ${aus.titles[unit]}`, LEVEL_MAX);
       const paired = aus.points.filter(({ owner }) => owner === unit)[0].name.endsWith("_left");
-      const marks = paired ? ["left", "right"].map((side) => element("s", { className: side, title: strings.side[side] })) : [];
+      const marks = paired
+        ? ["left", "right"].map((side) =>
+            element("s", { className: side, title: strings.side[side] }),
+          )
+        : [];
       box.append(...marks);
       const value = element("span", { className: "value" });
-      const title = element("span", { className: "title", textContent: aus.titles[unit], title: aus.titles[unit] });
-      return { item: element("li", {}, element("b", { textContent: name }), title, box, value), box, bar, marks, value };
+      const title = element("span", {
+        className: "title",
+        textContent: aus.titles[unit],
+        title: aus.titles[unit],
+      });
+      return {
+        item: element("li", {}, element("b", { textContent: name }), title, box, value),
+        box,
+        bar,
+        marks,
+        value,
+      };
     });
     list.replaceChildren(...this.rows.map(({ item }) => item));
     this.show(null);
@@ -67,7 +85,12 @@ export class Expressions {
     this.rows = EXPRESSIONS.map(({ name }) => {
       const { box, bar } = meter(name, 1);
       const value = element("span", { className: "value" });
-      return { item: element("li", {}, element("b", { textContent: name }), box, value), box, bar, value };
+      return {
+        item: element("li", {}, element("b", { textContent: name }), box, value),
+        box,
+        bar,
+        value,
+      };
     });
     list.replaceChildren(...this.rows.map(({ item }) => item));
     this.show(null);

@@ -40,7 +40,8 @@ export function hiddenPoints(mesh, width, height, shape, aus) {
   return { hidden, cut: outside.some(Boolean) };
 }
 
-const isExtreme = ({ yawDeg, pitchDeg }) => Math.abs(yawDeg) > YAW_MAX || Math.abs(pitchDeg) > PITCH_MAX;
+const isExtreme = ({ yawDeg, pitchDeg }) =>
+  Math.abs(yawDeg) > YAW_MAX || Math.abs(pitchDeg) > PITCH_MAX;
 
 function greyOf(crop) {
   const grey = new Uint8Array(crop.length / 3);
@@ -67,7 +68,8 @@ function averaged(grey, size) {
       let sum = 0;
       for (let r = 0; r < shares[i].length; r++) {
         const at = (starts[i] + r) * size + starts[j];
-        for (let c = 0; c < shares[j].length; c++) sum += grey[at + c] * shares[i][r] * shares[j][c];
+        for (let c = 0; c < shares[j].length; c++)
+          sum += grey[at + c] * shares[i][r] * shares[j][c];
       }
       small[i * SIDE + j] = Math.round(sum);
     }
@@ -90,7 +92,8 @@ function sharpness(grey) {
     for (let column = 0; column < SIDE; column++) {
       const [left, right] = [column ? column - 1 : 1, column + 1 < SIDE ? column + 1 : SIDE - 2];
       const at = row * SIDE;
-      const around = grey[above + column] + grey[below + column] + grey[at + left] + grey[at + right];
+      const around =
+        grey[above + column] + grey[below + column] + grey[at + left] + grey[at + right];
       edges[at + column] = around - 4 * grey[at + column];
     }
   }

@@ -5,16 +5,24 @@ importScripts("files.js"); // FIRST: the small files; LATER: the large ones; VER
 
 const CACHE = `tfau ${VERSION}`;
 const FILES = new Set([...FIRST, ...LATER].map((file) => new URL(file, location).pathname));
-const HEADERS = { "Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp" };
+const HEADERS = {
+  "Cross-Origin-Opener-Policy": "same-origin",
+  "Cross-Origin-Embedder-Policy": "require-corp",
+};
 
 self.addEventListener("install", (event) => {
   self.skipWaiting();
-  event.waitUntil(caches.open(CACHE).then((cache) => cache.addAll(FIRST.map((file) => new Request(file, { cache: "reload" })))));
+  event.waitUntil(
+    caches
+      .open(CACHE)
+      .then((cache) => cache.addAll(FIRST.map((file) => new Request(file, { cache: "reload" })))),
+  );
 });
 
 self.addEventListener("activate", (event) => {
   const old = async () => {
-    for (const name of await caches.keys()) if (name.startsWith("tfau ") && name !== CACHE) await caches.delete(name);
+    for (const name of await caches.keys())
+      if (name.startsWith("tfau ") && name !== CACHE) await caches.delete(name);
     await self.clients.claim();
   };
   event.waitUntil(old());
@@ -37,5 +45,9 @@ async function answer(request) {
   }
   const headers = new Headers(response.headers);
   for (const [name, value] of Object.entries(HEADERS)) headers.set(name, value);
-  return new Response(response.body, { status: response.status, statusText: response.statusText, headers });
+  return new Response(response.body, {
+    status: response.status,
+    statusText: response.statusText,
+    headers,
+  });
 }

@@ -24,7 +24,9 @@ export class OneEuro {
       if (seconds > 0) {
         const speed = (value - known.value) / seconds;
         known.speed += share(this.speedCutoffHz, seconds) * (speed - known.speed);
-        known.value += share(this.minCutoffHz + this.beta * Math.abs(known.speed), seconds) * (value - known.value);
+        known.value +=
+          share(this.minCutoffHz + this.beta * Math.abs(known.speed), seconds) *
+          (value - known.value);
         known.timeS = timeS;
       }
       return known.value;

@@ -22,7 +22,12 @@ export async function openCamera(facing) {
   if (!navigator.mediaDevices?.getUserMedia) throw new SourceError("insecure");
   let stream;
   try {
-    const video = { facingMode: facing, width: { ideal: 640 }, height: { ideal: 480 }, frameRate: { ideal: 30 } };
+    const video = {
+      facingMode: facing,
+      width: { ideal: 640 },
+      height: { ideal: 480 },
+      frameRate: { ideal: 30 },
+    };
     stream = await navigator.mediaDevices.getUserMedia({ video, audio: false });
   } catch (error) {
     throw new SourceError(CAMERA_PROBLEMS[error.name] ?? "busy");
@@ -42,7 +47,10 @@ export async function openCamera(facing) {
 export async function openFile(file) {
   try {
     // A photo as it is stored, turned upright, without colour management: as Python reads it.
-    const bitmap = await createImageBitmap(file, { imageOrientation: "from-image", colorSpaceConversion: "none" });
+    const bitmap = await createImageBitmap(file, {
+      imageOrientation: "from-image",
+      colorSpaceConversion: "none",
+    });
     const source = new Source("photo", bitmap);
     source.close = () => bitmap.close();
     return source;
@@ -57,7 +65,9 @@ export async function openFile(file) {
     source.video.removeAttribute("src");
     URL.revokeObjectURL(url);
   };
-  source.ended = new Promise((resolve) => source.video.addEventListener("ended", () => resolve("ended")));
+  source.ended = new Promise((resolve) =>
+    source.video.addEventListener("ended", () => resolve("ended")),
+  );
   const failed = new Promise((_, reject) => {
     source.video.addEventListener("error", () => reject(new SourceError("unreadable")));
   });
@@ -92,10 +102,18 @@ class Source {
       const mediaTimeS = await this.#next();
       timestampMs = this.kind === "video" ? mediaTimeS * 1000 : performance.now() - this.startMs;
     }
-    const [width, height] = [this.element.videoWidth ?? this.element.width, this.element.videoHeight ?? this.element.height];
-    if (this.canvas.width !== width || this.canvas.height !== height) Object.assign(this.canvas, { width, height });
+    const [width, height] = [
+      this.element.videoWidth ?? this.element.width,
+      this.element.videoHeight ?? this.element.height,
+    ];
+    if (this.canvas.width !== width || this.canvas.height !== height)
+      Object.assign(this.canvas, { width, height });
     this.context.drawImage(this.element, 0, 0);
-    return { canvas: this.canvas, image: this.context.getImageData(0, 0, width, height), timestampMs };
+    return {
+      canvas: this.canvas,
+      image: this.context.getImageData(0, 0, width, height),
+      timestampMs,
+    };
   }
 
   /** Plays a video slower where frames were missed, and faster again where none is. */

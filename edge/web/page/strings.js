@@ -25,7 +25,8 @@ export default {
   expressions: "Expressions",
   expressionsNote: "A score says what the face shows, not what is felt.",
   about: "About the model",
-  limits: "An estimate for research and play: it was learnt from rendered faces, and is no basis for a judgement about a person.",
+  limits:
+    "An estimate for research and play: it was learnt from rendered faces, and is no basis for a judgement about a person.",
   starting: "Waiting for the camera ...",
   reading: (faces) => (faces === 1 ? "One face." : `${faces} faces.`),
   noFace: "No face is in the picture.",
@@ -33,10 +34,12 @@ export default {
   saved: (name, rows) => `Saved ${name}: ${rows} ${rows === 1 ? "row" : "rows"}.`,
   calibrated: "This is the neutral face now; levels are relative to it.",
   needFace: "A face must be in the picture for that.",
-  denied: "The camera is blocked. Allow it in the browser's settings for this page, or choose a photo or a video.",
+  denied:
+    "The camera is blocked. Allow it in the browser's settings for this page, or choose a photo or a video.",
   noCamera: "There is no camera here. Choose a photo or a video.",
   busy: "The camera is in use by another program.",
-  insecure: "Browsers give a camera only to pages from https or localhost. Choose a photo or a video.",
+  insecure:
+    "Browsers give a camera only to pages from https or localhost. Choose a photo or a video.",
   lost: "The camera is gone. Plug it in again and start it.",
   unreadable: (name) => `${name} is no picture or video that this browser can read.`,
   ended: "The video has ended.",
@@ -55,7 +58,8 @@ export default {
   person: (number) => `Face ${number + 1}`,
   side: { left: "L", right: "R", upper: "", lower: "" },
   level: (value) => (Number.isNaN(value) ? "unknown" : `${value.toFixed(1)} of 5`),
-  speed: (fps, ms, parts) => `${fps.toFixed(0)} frames a second, ${ms.toFixed(0)} ms each (${parts})`,
+  speed: (fps, ms, parts) =>
+    `${fps.toFixed(0)} frames a second, ${ms.toFixed(0)} ms each (${parts})`,
   stages: { mesh: "mesh", crop: "crop", model: "model", draw: "drawing" },
   view: (faces) => `Picture with ${faces} ${faces === 1 ? "face" : "faces"} read`,
   times: "Level of each action unit over the last 60 seconds",
@@ -70,7 +74,11 @@ export default {
     version: "tfau",
   },
   test: (difference, tolerance) =>
-    Number.isNaN(difference) ? "the file has none" : `passed, ${difference.toFixed(3)} off (allowed ${tolerance.toFixed(3)})`,
+    Number.isNaN(difference)
+      ? "the file has none"
+      : `passed, ${difference.toFixed(3)} off (allowed ${tolerance.toFixed(3)})`,
   runs: (accelerator, threads) =>
-    accelerator === "webgpu" ? "the GPU (WebGPU)" : `the processor, ${threads} ${threads === 1 ? "thread" : "threads"}`,
+    accelerator === "webgpu"
+      ? "the GPU (WebGPU)"
+      : `the processor, ${threads} ${threads === 1 ? "thread" : "threads"}`,
 };

@@ -1,7 +1,14 @@
 // Rows with the columns of the Python edge: the twin of edge.sinks.CsvSink, with both sides.
 
 const cell = (value, places = 3) => (Number.isNaN(value) ? "" : value.toFixed(places));
-const EMPTY = { gaze: [[NaN, NaN, NaN], [NaN, NaN, NaN]], gazeAngles: [NaN, NaN], eyeAspect: [NaN, NaN] };
+const EMPTY = {
+  gaze: [
+    [NaN, NaN, NaN],
+    [NaN, NaN, NaN],
+  ],
+  gazeAngles: [NaN, NaN],
+  eyeAspect: [NaN, NaN],
+};
 EMPTY.translation = EMPTY.rotation = [NaN, NaN, NaN];
 
 /** Names the columns of a set of units. */
@@ -9,7 +16,16 @@ export function header(aus) {
   return [
     ...["frame", "face_id", "timestamp", "confidence", "success"],
     ...[0, 1].flatMap((eye) => [..."xyz"].map((axis) => `gaze_${eye}_${axis}`)),
-    ...["gaze_angle_x", "gaze_angle_y", "pose_Tx", "pose_Ty", "pose_Tz", "pose_Rx", "pose_Ry", "pose_Rz"],
+    ...[
+      "gaze_angle_x",
+      "gaze_angle_y",
+      "pose_Tx",
+      "pose_Ty",
+      "pose_Tz",
+      "pose_Rx",
+      "pose_Ry",
+      "pose_Rz",
+    ],
     ...["r", "c", "u"].flatMap((kind) => aus.names.map((name) => `${name}_${kind}`)),
     ...aus.points.map(({ name }) => `${name}_r`),
     ...["eye_aspect_left", "eye_aspect_right", "quality", "reason"],

@@ -12,14 +12,21 @@ export class Tracker {
   update(faces, timestampMs) {
     const tracks = this.tracks.filter((track) => timestampMs - track.seenMs <= this.keepS * 1000);
     const places = faces.map(({ mesh }) => placeOf(mesh));
-    const cost = tracks.map((track) => places.map((place) => this.#cost(track, place, timestampMs)));
-    const match = new Map(assign(cost, places.length).filter(([r, c]) => cost[r][c] < FAR).map(([r, c]) => [c, r]));
+    const cost = tracks.map((track) =>
+      places.map((place) => this.#cost(track, place, timestampMs)),
+    );
+    const match = new Map(
+      assign(cost, places.length)
+        .filter(([r, c]) => cost[r][c] < FAR)
+        .map(([r, c]) => [c, r]),
+    );
     const numbered = faces.map((face, column) => {
       const place = places[column];
       let track = tracks[match.get(column)];
       if (track) {
         const seconds = (timestampMs - track.seenMs) / 1000;
-        if (seconds > 0) track.speed = track.speed.map((v, k) => (v + (place[k] - track.place[k]) / seconds) / 2);
+        if (seconds > 0)
+          track.speed = track.speed.map((v, k) => (v + (place[k] - track.place[k]) / seconds) / 2);
         Object.assign(track, { place, seenMs: timestampMs });
       } else {
         track = { id: this.next++, place, speed: [0, 0, 0], seenMs: timestampMs };
@@ -44,8 +51,17 @@ export class Tracker {
 
 function placeOf(mesh) {
   const [xs, ys] = [0, 1].map((k) => mesh.map((point) => point[k]));
-  const [left, right, top, bottom] = [Math.min(...xs), Math.max(...xs), Math.min(...ys), Math.max(...ys)];
-  return [(left + right) / 2, (top + bottom) / 2, Math.log(Math.max(Math.hypot(right - left, bottom - top), 1e-6))];
+  const [left, right, top, bottom] = [
+    Math.min(...xs),
+    Math.max(...xs),
+    Math.min(...ys),
+    Math.max(...ys),
+  ];
+  return [
+    (left + right) / 2,
+    (top + bottom) / 2,
+    Math.log(Math.max(Math.hypot(right - left, bottom - top), 1e-6)),
+  ];
 }
 
 /** Pairs rows with columns so that the sum of their costs is least (Hungarian method). */

@@ -12,7 +12,8 @@ export async function unzip(bytes) {
 export async function openZip(bytes) {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   let end = bytes.length - 22;
-  while (end >= 0 && end > bytes.length - 22 - 65536 && view.getUint32(end, true) !== 0x06054b50) end--;
+  while (end >= 0 && end > bytes.length - 22 - 65536 && view.getUint32(end, true) !== 0x06054b50)
+    end--;
   if (end < 0 || view.getUint32(end, true) !== 0x06054b50) throw new Error("no zip");
   const files = {};
   let start = bytes.length;
@@ -34,7 +35,10 @@ export async function openZip(bytes) {
 async function inflate(packed, method) {
   if (method === 0) return packed.slice();
   if (method !== 8) throw new Error("a zip that is packed in another way");
-  const reader = new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate-raw")).getReader();
+  const reader = new Blob([packed])
+    .stream()
+    .pipeThrough(new DecompressionStream("deflate-raw"))
+    .getReader();
   const parts = [];
   let length = 0;
   for (let part = await reader.read(); !part.done; part = await reader.read()) {
