@@ -44,6 +44,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--start", default="", help="run, or .tflite, to train further")
     parser.add_argument(
+        "--keep",
+        type=float,
+        default=0.0,
+        help="share of the start's weights in those that a run ends with, 0 to 1 (0)",
+    )
+    parser.add_argument(
         "--photo-folder", type=Path, help="photographs of one face each, whom the teacher labels"
     )
     parser.add_argument("--photos", type=int, default=16, help="of them in a batch (16)")
@@ -63,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     for name in ("epochs", "people", "each", "crop_size"):
         if getattr(args, name) < 1 + (name == "each"):
             raise ValueError(f"`--{name.replace('_', '-')}` is too small: {getattr(args, name)}.")
-    for name in ("relative", "person"):
+    for name in ("relative", "person", "keep"):
         if not 0 <= getattr(args, name) <= 1:
             raise ValueError(f"`--{name}` must be 0 to 1. Received: {getattr(args, name)}.")
     require_extra("train", "tensorflow", "keras", "tensorflow_datasets", "rich")
@@ -79,6 +85,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     from tfau.training import open_data
 
     devices.set_up()
+    if args.keep and not args.start:
+        raise ValueError("`--keep` needs --start, whose weights are kept.")
     if args.photo_folder and not args.teacher:
         raise ValueError("`--photo-folder` needs --teacher, who says what the photographs show.")
     args.photos = args.photos if args.photo_folder else 0

@@ -51,6 +51,7 @@ class PairConfig:
         teacher: Network whose answers are learnt too, see `network`; empty = none.
         teaching: Weight of those.
         start: Network that is trained further, see `network`; empty = none.
+        keep: Share of its weights in those that the run ends with: what it could is kept, too.
         photos: Photographs without labels in a batch, of which the teacher says what they show.
         relative, person: See `Changes`.
         precision: What the network computes in, float32 or bfloat16.
@@ -74,6 +75,7 @@ class PairConfig:
     teacher: str = ""
     teaching: float = 1.0
     start: str = ""
+    keep: float = 0.0
     photos: int = 0
     relative: float = 0.0
     person: float = 0.0
@@ -233,6 +235,7 @@ class PairRun:
         net.standardise(pupils.meshes)
         if config.start:
             net.set_weights(network(config.start, pupils).get_weights())
+        before = net.get_weights()
         lesson = net.lesson()
         total = config.epochs * classes.steps
         rate = keras.optimizers.schedules.CosineDecay(
@@ -250,10 +253,10 @@ class PairRun:
 
         history: checkpoints.History = []
         if found := checkpoints.load_newest(self.folder / "last.keras", log):
-            before, history = found
-            lesson.set_weights(before.get_weights())
+            stopped, history = found
+            lesson.set_weights(stopped.get_weights())
             optimizer.build(lesson.trainable_variables)
-            for mine, its in zip(optimizer.variables, before.optimizer.variables, strict=True):
+            for mine, its in zip(optimizer.variables, stopped.optimizer.variables, strict=True):
                 mine.assign(its)
         self.folder.mkdir(parents=True, exist_ok=True)
         with whole_file(self.folder / "config.json") as path:
@@ -273,6 +276,9 @@ class PairRun:
                     raise ValueError("The loss is not a number; try a lower --learning-rate.")
                 on_batch(len(losses), classes.steps, float(np.mean(losses[-200:])))
             row: dict[str, Any] = {"epoch": len(history) + 1, "loss": float(np.mean(losses))}
+            learnt = net.get_weights()
+            if config.keep:
+                net.set_weights(_between(learnt, before, config.keep))
             if len(choosing):
                 for name, calibrated, senses in (
                     ("plain", False, "both"),
@@ -285,6 +291,7 @@ class PairRun:
             row["seconds"] = time.monotonic() - started
             history.append(row)
             checkpoints.save(net, self.folder / "model.keras", history)
+            net.set_weights(learnt)
             checkpoints.save(lesson, self.folder / "last.keras", history, keep_previous=True)
             with whole_file(self.folder / "history.json") as path:
                 path.write_text(json.dumps(history, indent=1) + "\n")
@@ -330,6 +337,7 @@ class PairRun:
                 "kind": "pair",
                 "backbone": config.backbone,
                 "started_from": before,
+                **({"kept_of_it": config.keep} if config.keep else {}),
             },
         }
 
@@ -341,6 +349,20 @@ class PairRun:
     def _few(lessons: Lessons) -> Lessons:
         """Takes 100 people."""
         return lessons.part(np.isin(lessons.subject, np.unique(lessons.subject)[:100]))
+
+
+def _between(
+    learnt: list[npt.NDArray[Any]], before: list[npt.NDArray[Any]], keep: float
+) -> list[npt.NDArray[Any]]:
+    """Mixes weights with those that a training started from.
+
+    References:
+        Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022.
+    """
+    return [
+        (keep * old + (1 - keep) * new).astype(new.dtype)
+        for new, old in zip(learnt, before, strict=True)
+    ]
 
 
 def network(source: str, lessons: Lessons) -> AUPairNet:
