@@ -45,6 +45,10 @@ def run(args: argparse.Namespace) -> int:
     """Lets all of them read in turn, or one of them for long."""
     if args.rounds < 1:
         raise ValueError(f"`rounds` must be at least 1. Received: {args.rounds}.")
+    if args.slower < 1:
+        raise ValueError(f"`slower` must be at least 1. Received: {args.slower}.")
+    if args.soak is not None and args.soak <= 0:
+        raise ValueError(f"`soak` must be above 0 minutes. Received: {args.soak}.")
     if not Path(args.clip).is_file():
         raise SourceError(f"There is no file {args.clip}.")
     model = args.model
