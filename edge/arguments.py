@@ -26,12 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser, *, smooth: bool) -> None:
         parser: The command's parser.
         smooth: Whether readings are smoothed unless the user says otherwise.
     """
-    parser.add_argument(
-        "--model",
-        metavar="M.tflite",
-        default=str(FREE_MODEL),
-        help="made by `python -m export runs/NAME` (default: the one that comes with tfau)",
-    )
+    add_model(parser)
     parser.add_argument("--max-faces", type=int, default=1, help="the surest first (default 1)")
     parser.add_argument(
         "--threads", type=int, help="for each network (default: half of the processor's cores)"
@@ -58,6 +53,16 @@ def add_arguments(parser: argparse.ArgumentParser, *, smooth: bool) -> None:
         action=argparse.BooleanOptionalAction,
         default=smooth,
         help=f"One-Euro filter (default: {'on' if smooth else 'off'})",
+    )
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """Adds the model."""
+    parser.add_argument(
+        "--model",
+        metavar="M.tflite",
+        default=str(FREE_MODEL),
+        help="made by `python -m export runs/NAME` (default: the one that comes with tfau)",
     )
 
 

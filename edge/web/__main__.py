@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from edge.arguments import FREE_MODEL
+from edge.arguments import add_model
 from edge.web.site import site_files, write_site
 from tfau.core.errors import require_extra, run_cli
 
@@ -58,13 +58,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         OSError: If the runtime cannot be fetched, or the port is taken.
     """
     parser = argparse.ArgumentParser("python -m edge.web", description=__doc__, epilog=_EPILOG)
-    parser.add_argument(
-        "--model",
-        metavar="M.tflite",
-        type=Path,
-        default=FREE_MODEL,
-        help="made by `python -m export runs/NAME` (default: the one that comes with tfau)",
-    )
+    add_model(parser)
     parser.add_argument(
         "--port", type=int, default=8000, help="0 = any that is free (default 8000)"
     )
@@ -84,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         require_extra("web", "cryptography")
 
     if arguments.export:
-        write_site(arguments.export, site_files(arguments.model))
+        write_site(arguments.export, site_files(Path(arguments.model)))
         print(f"{arguments.export}: serve this folder over https from any web host")
         return
     host = arguments.host or ("0.0.0.0" if arguments.https else "127.0.0.1")  # noqa: S104
@@ -93,7 +87,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         with server:
             if arguments.https:
                 secure(server, Path(folder))
-            write_site(Path(folder) / "site", site_files(arguments.model))
+            write_site(Path(folder) / "site", site_files(Path(arguments.model)))
             port = server.server_address[1]
             scheme = "https" if arguments.https else "http"
             for name in _addresses(host):
