@@ -23,16 +23,25 @@ from export.quantize import RECIPES, Quantizer
 from export.verify import MAX_FLOAT_ERROR, Limits
 from tfau import __version__
 from tfau.core import EdgeBundle, Golden
-from tfau.core.action_units import INTENSITY_MAX
+from tfau.core.action_units import INTENSITY_MAX, AUSet
 from tfau.core.agreement import bootstrap_difference, icc, mae, pcc
 from tfau.core.errors import ctrl_c
 from tfau.core.files import whole_file
+from tfau.models.pair_net import AUPairNet
 from tfau.pairs import MAIN_UNITS
-from tfau.pairs.learning import PairRun, answers
+from tfau.pairs.learning import PairRun, answers, features_of
 from tfau.pairs.lessons import Lessons
 
 Floats = npt.NDArray[np.float32]
 MODES = {"plain": False, "calibrated": True}
+
+_FINE = r"""(?x)
+    /standard\w*/                           # coordinates, before they count from their mean
+    | /Softplus                             # expected errors
+    | (^|;)both_ways(_\d+)?/[^/;]*(;|$)     # the mirror image on its way in, the mean of both
+    | ^StatefulPartitionedCall              # the last step of that
+"""
+"""Names of operations that 8 bits are too coarse for."""
 
 
 @dataclass(frozen=True)
@@ -58,16 +67,16 @@ class Made:
     objection: str
 
 
-def convert(net: keras.Model) -> bytes:
-    """Converts a pair network to a float32 TFLite graph of one crop at a time."""
-    shapes = {name: tensor.shape[1:] for name, tensor in net.input.items()}
+def convert(net: AUPairNet, aus: AUSet) -> bytes:
+    """Converts a pair network to a float32 TFLite graph of one crop and its mirror image."""
+    both = net.both_ways(aus.flip_index)
     signature = {
-        name: keras.InputSpec(shape=(1, *shape), dtype="float32", name=name)
-        for name, shape in shapes.items()
+        name: keras.InputSpec(shape=tensor.shape, dtype="float32", name=name)
+        for name, tensor in both.input.items()
     }
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "graph.tflite"
-        net.export(
+        both.export(
             path,
             format="litert",
             input_signature=[signature],
@@ -105,11 +114,14 @@ def export_pair(
 
         say(f"Loading {run.folder / 'model.keras'}")
         net, shown, test = run.model(), run.evidence("calibration"), run.evidence("test")
-        neutral = _features(net, shown)[np.maximum(shown.rest_of(), 0)]
+        features = [features_of(net, way) for way in (shown, shown.mirrored())]
+        neutral = np.hstack(features)[np.maximum(shown.rest_of(), 0)]
         neutral[::3] = 0  # a third of the people is not known
         say("Converting")
         quantizer = Quantizer(
-            convert(net), {"image": shown.images, "mesh": shown.meshes, "neutral": neutral}
+            convert(net, run.aus),
+            {"image": shown.images, "mesh": shown.meshes, "neutral": neutral},
+            _FINE,
         )
         before = {mode: answers(net, test, calibrated=on)[0] for mode, on in MODES.items()}
         made = []
@@ -132,16 +144,6 @@ def export_pair(
             card = unfinished.enter_context(whole_file(out / f"{run.config.name}.md"))
             card.write_text(describe(run, test, before, made))
     print(describe(run, test, before, made))
-
-
-def _features(net: keras.Model, lessons: Lessons) -> Floats:
-    width = net.input["neutral"].shape[-1]
-    inputs = {
-        "image": lessons.images.astype(np.float32),
-        "mesh": lessons.meshes,
-        "neutral": np.zeros((len(lessons), width), np.float32),
-    }
-    return np.asarray(net.predict(inputs, batch_size=64, verbose=0)["features"])
 
 
 def ask(graph: Callable[..., dict[str, Floats]], lessons: Lessons, width: int) -> dict[str, Floats]:

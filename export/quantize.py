@@ -68,9 +68,6 @@ _WEIGHTED = {
 }
 
 
-_FINE = r".*/standard(_\d+)?/.*"  # coordinates of a mesh, before they count from their mean
-
-
 def recipe_table() -> str:
     """Lays out the recipes for a terminal, a line each."""
     heads = ("recipe", "size", "calibrated", "what it does; where it runs")
@@ -88,6 +85,7 @@ class Quantizer:
         graph: A TFLite flatbuffer.
         shown: For each of its inputs (N, ...) values that show the range of every activation, such
             as the crops of the highest intensities.
+        fine: What 8 bits are too coarse for: a pattern of the quantiser's names of operations.
 
     Attributes:
         layers: The operations that can be left in float32, by layer: one with weights, and those
@@ -99,8 +97,8 @@ class Quantizer:
         cuts off every bump that is higher than usual, and with it most of the score.
     """
 
-    def __init__(self, graph: bytes, shown: Mapping[str, npt.NDArray[Any]]) -> None:
-        self._graph, self._shown = graph, shown
+    def __init__(self, graph: bytes, shown: Mapping[str, npt.NDArray[Any]], fine: str = "") -> None:
+        self._graph, self._shown, self._fine = graph, shown, fine
         self.layers = _layers(graph)
 
     def __call__(self, recipe: str, keep: Collection[str] = ()) -> bytes:
@@ -127,7 +125,8 @@ class Quantizer:
             work = quantizer.Quantizer(self._graph, _steps(recipe))
             for end in ("INPUT", "OUTPUT"):
                 _leave(work, ".*", end)
-            _leave(work, _FINE, "*")
+            if self._fine:
+                _leave(work, self._fine, "*")
             for name in keep:
                 for scope in self.layers[name]:
                     _leave(work, f"^{re.escape(scope)}$", "*")

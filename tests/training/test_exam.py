@@ -45,10 +45,42 @@ def test_photographs_are_set_beside_blendshapes(reader, tmp_path):
     picture = cv2.cvtColor(skimage.data.astronaut(), cv2.COLOR_RGB2BGR)
     for number, scale in enumerate((1.0, 0.8, 0.6)):
         cv2.imwrite(str(tmp_path / f"{number}.png"), cv2.resize(picture, None, fx=scale, fy=scale))
-    found = exam.photos(reader, tmp_path)
+    found = exam.photos(reader, tmp_path, tmp_path / "pictures")
     assert found["photos"] == 3
-    assert set(found["r_with_blendshapes"]) == {"AU02", "AU04", "AU10", "AU12", "AU25", "AU45"}
-    assert found["mirrored_apart"]["mean"] < 0.3
+    assert set(found["r_with_blendshapes"]) == {f"AU{unit:02d}" for unit in exam.WITNESSES}
+    assert found["mirrored_apart"]["mean"] < 0.15
+    drawn = cv2.imread(str(tmp_path / "pictures" / "sheet.jpg"))
+    assert drawn.shape == (96 * len(reader.aus.names), 96 * 6, 3)
+
+
+def test_a_sheet_goes_from_the_highest_to_the_lowest():
+    levels = np.array([[1.0, 4.0], [np.nan, 0.0], [3.0, 2.0]], np.float32)
+    faces = [np.full((96, 96, 3), 60 * (1 + k), np.uint8) for k in range(3)]
+    drawn = exam.sheet(["AU06", "AU12"], levels, faces, each=1)
+    assert drawn[95::96, 95::96, 0].tolist() == [[180, 60], [60, 120]]
+
+
+def test_a_video_is_set_beside_blendshapes(reader, tmp_path):
+    """Somebody who comes nearer and tilts the head."""
+    picture = skimage.data.astronaut()[:400, 60:460]
+    folder = tmp_path / "videos"
+    folder.mkdir()
+    writer = cv2.VideoWriter(str(folder / "v.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 25, (400, 400))
+    for number in range(8):
+        turned = cv2.getRotationMatrix2D((200, 150), 2 * number, 1 + 0.02 * number)
+        writer.write(cv2.cvtColor(cv2.warpAffine(picture, turned, (400, 400)), cv2.COLOR_RGB2BGR))
+    writer.release()
+    found = exam.videos(reader, folder, tmp_path / "pictures")
+    assert found["v"]["frames"] == 8
+    assert set(found["v"]["r_with_blendshapes"]) == {f"AU{unit:02d}" for unit in exam.WITNESSES}
+    assert set(found["v"]["r_with_pitch"]) == {*reader.aus.names, "mean"}
+    assert cv2.imread(str(tmp_path / "pictures" / "v.png")) is not None
+
+
+@pytest.mark.parametrize(("words", "says"), [(["--clip", "a.csv"], "--rig"), ([], "nothing to")])
+def test_what_nobody_can_be_examined_with_is_refused(words, says):
+    with pytest.raises(ValueError, match=says):
+        exam.main([str(FREE_MODEL), *words])
 
 
 def test_a_person_is_calibrated_with_their_first_picture(reader, tmp_path):
@@ -74,6 +106,8 @@ def test_a_person_is_calibrated_with_their_first_picture(reader, tmp_path):
     found = exam.people(reader, [tmp_path / "faces-0.npz"])
     assert (found["crops"], found["people"]) == (6, 2)
     assert found["icc_plain"] != found["icc_calibrated"]
+    for name, (low, high) in found["icc_plain_95"].items():
+        assert low - 0.001 <= found["icc_plain"][name] <= high + 0.001
 
 
 def test_what_was_found_is_printed_in_lines():

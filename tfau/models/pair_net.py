@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from keras import layers, ops
 
-from tfau.core.faces import MESH_TO_68, MESH_VERTICES
+from tfau.core.faces import MESH_MIRROR, MESH_TO_68, MESH_VERTICES
 from tfau.models.backbone_network import BackboneNetwork
 
 _FAR = 4.0  # deviations beyond which a coordinate says no more
@@ -82,6 +82,38 @@ class AUPairNet(BackboneNetwork):
         flat = meshes.reshape(len(meshes), -1)
         self.halves.standard.set_weights([flat.mean(axis=0), flat.var(axis=0)])
 
+    def both_ways(self, flip_index: npt.NDArray[np.int64]) -> keras.Model:
+        """Makes the network that is shipped: it sees a face and its mirror image, and means both.
+
+        So a mirrored face swaps sides and changes nothing else. Two crops go through the same
+        layers at once.
+
+        Args:
+            flip_index: `AUSet.flip_index` of the points.
+
+        Returns:
+            A model of what the network takes and answers, for one face (B = 1). Its features, and
+            those of the person at rest that it takes, are twice as many: the face's, then those of
+            its mirror image.
+        """
+        ends = {name: (1, *tensor.shape[1:]) for name, tensor in self.input.items()}
+        width = ends["neutral"][1]
+        ends["neutral"] = (1, 2 * width)
+        inputs = {name: keras.Input(batch_shape=shape, name=name) for name, shape in ends.items()}
+        turned = ops.take(inputs["mesh"], MESH_MIRROR, axis=1) * np.array((-1, 1, 1), np.float32)
+        said = self(
+            {
+                "image": ops.concatenate([inputs["image"], ops.flip(inputs["image"], axis=2)]),
+                "mesh": ops.concatenate([inputs["mesh"], turned]),
+                "neutral": ops.reshape(inputs["neutral"], (2, width)),
+            }
+        )
+        outputs = {"features": ops.reshape(said["features"], (1, 2 * width))}
+        for name in ("intensity", "error"):
+            one, other = ops.split(said[name], 2)
+            outputs[name] = 0.5 * (one + ops.take(other, flip_index, axis=1))
+        return keras.Model(inputs, {name: outputs[name] for name in self.output}, name="both_ways")
+
     def lesson(self, dropout: float = 0.1) -> keras.Model:
         """Makes the network that learns, of the same layers.
 
@@ -142,6 +174,7 @@ class _Halves:
         self.narrow_bn = layers.BatchNormalization(momentum=0.95, name="narrow_bn")
         self.places = layers.Dense(seen, use_bias=False, name="places")
         self.places_bn = layers.BatchNormalization(momentum=0.95, name="places_bn")
+        self.flat = layers.Reshape((3 * MESH_VERTICES,), name="standard_order")
         # Every coordinate counts from its mean, in units of its spread; see `standardise`.
         self.standard = layers.BatchNormalization(
             center=False, scale=False, epsilon=1e-6, trainable=False, name="standard"
@@ -169,7 +202,7 @@ class _Halves:
 
     def standardised(self, mesh: keras.KerasTensor) -> keras.KerasTensor:
         """Makes (B, 1404) coordinates that count from their mean, in units of their spread."""
-        return ops.clip(self.standard(ops.reshape(mesh, (-1, MESH_VERTICES * 3))), -_FAR, _FAR)
+        return ops.clip(self.standard(self.flat(mesh)), -_FAR, _FAR)
 
     def feel(self, mesh: keras.KerasTensor) -> keras.KerasTensor:
         """Makes features of a mesh."""

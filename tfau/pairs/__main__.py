@@ -50,6 +50,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         help="share of the start's weights in those that a run ends with, 0 to 1 (0)",
     )
     parser.add_argument(
+        "--mean-of",
+        nargs="+",
+        metavar="RUN",
+        help="do not learn: take the mean of runs with one start and different seeds",
+    )
+    parser.add_argument(
         "--photo-folder", type=Path, help="photographs of one face each, whom the teacher labels"
     )
     parser.add_argument("--photos", type=int, default=16, help="of them in a batch (16)")
@@ -74,7 +80,6 @@ def main(argv: Sequence[str] | None = None) -> None:
             raise ValueError(f"`--{name}` must be 0 to 1. Received: {getattr(args, name)}.")
     require_extra("train", "tensorflow", "keras", "tensorflow_datasets", "rich")
     import_quietly("tensorflow")
-    import numpy as np
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -90,7 +95,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.photo_folder and not args.teacher:
         raise ValueError("`--photo-folder` needs --teacher, who says what the photographs show.")
     args.photos = args.photos if args.photo_folder else 0
-    fields = {field.name for field in dataclasses.fields(PairConfig)}
+    fields = {field.name for field in dataclasses.fields(PairConfig)} - {"mean_of"}
     config = PairConfig(**{name: value for name, value in vars(args).items() if name in fields})
     run = PairRun(args.runs / config.name, config)
     if (run.folder / "config.json").exists() != args.resume:
@@ -102,6 +107,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.resume and PairRun.open(run.folder).config != config:
         raise ValueError(f"{run.folder} was made with other settings; repeat them.")
     console = Console(stderr=False)
+    after = f"`python -m export {run.folder}` makes files for the edge."
+    if args.mean_of:
+        PairRun.mean(run.folder, [PairRun.open(Path(folder)) for folder in args.mean_of])
+        console.print(after, highlight=False)
+        return
     data = open_data([config.dataset], args.data_dir)
     console.print(f"{data.name}: reading {len(data)} crops", highlight=False)
     lessons = Lessons.read(data, AUSet(config.aus), config.crop_size)
@@ -112,9 +122,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         if args.photo_folder:
             aus = AUSet(config.aus)
             seen, shapes = Lessons.of_photos(args.photo_folder, aus, config.crop_size)
-            said = answers(net, seen, calibrated=False)[0]
-            other = answers(net, seen.mirrored(), calibrated=False)[0][:, seen.aus.flip_index]
-            photos = seen, witnessed(np.float32(0.5) * (said + other), shapes, aus)
+            photos = seen, witnessed(answers(net, seen, calibrated=False)[0], shapes, aus)
         else:
             taught = answers(net, lessons, calibrated=True)[0]
     columns = (TextColumn("loss {task.fields[loss]:.4f}"), BarColumn(), TimeRemainingColumn())
@@ -137,7 +145,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if photos:
         provenance["photographs"] = f"{len(photos[0])} without labels"
     run.finish(lessons, provenance)
-    console.print(f"`python -m export {run.folder}` makes files for the edge.", highlight=False)
+    console.print(after, highlight=False)
 
 
 if __name__ == "__main__":

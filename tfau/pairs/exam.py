@@ -1,7 +1,8 @@
 """`python -m tfau.pairs.exam MODEL.tflite --rig RIG`: what a model makes of faces it never saw.
 
-Everything is drawn anew with the skins, hair, brows, lashes and teeth that nobody learns from, and
-read as the edge reads a picture. It needs no TensorFlow.
+Faces are drawn anew with the skins, hair, brows, lashes and teeth that nobody learns from, and read
+as the edge reads a picture; photographs and videos are set beside MediaPipe's blendshapes. It needs
+no TensorFlow.
 """
 
 from __future__ import annotations
@@ -15,21 +16,36 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
 from edge.analyzer import FaceAnalyzer
-from edge.face_mesh import FaceMesh
+from edge.face_mesh import BLENDSHAPES, FaceMesh
 from edge.runtime import AUModel
-from edge.sources import IMAGE_SUFFIXES, read_image
-from tfau.core import AUReading
-from tfau.core.agreement import icc, mae, pcc
+from edge.sources import IMAGE_SUFFIXES, open_source, read_image
+from edge.warp import crop_face, steady
+from tfau.core import AUReading, FaceAligner
+from tfau.core.agreement import bootstrap, icc, mae, pcc
 from tfau.core.errors import require_extra, run_cli
 from tfau.core.files import whole_file
 
 Floats = npt.NDArray[np.float32]
 MOVES = 0.25
 """Standard deviation from which a unit of the clip counts as moving."""
+
+WITNESSES = {
+    2: ("browOuterUpLeft", "browOuterUpRight"),
+    4: ("browDownLeft", "browDownRight"),
+    10: ("mouthUpperUpLeft", "mouthUpperUpRight"),
+    12: ("mouthSmileLeft", "mouthSmileRight"),
+    25: ("jawOpen",),
+    26: ("jawOpen",),
+    45: ("eyeBlinkLeft", "eyeBlinkRight"),
+}
+"""Units that some of MediaPipe's blendshapes see, too."""
+
+_THUMB = 96  # px of a face on a sheet
 
 
 class Reader:
@@ -217,11 +233,17 @@ def _numbers() -> tuple[int, ...]:
     return NUMBERS
 
 
-def photos(reader: Reader, folder: Path) -> dict[str, Any]:
-    """Reads photographs and their mirror images; sets units beside MediaPipe's blendshapes."""
-    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
-    rows, shapes, flips = [], [], []
-    for file in files:
+def photos(reader: Reader, folder: Path, pictures: Path | None = None) -> dict[str, Any]:
+    """Reads photographs and their mirror images; sets units beside MediaPipe's blendshapes.
+
+    Args:
+        reader: Reads them.
+        folder: Of photographs of one face each.
+        pictures: Folder for `sheet.jpg`: who shows most of each unit, and who least.
+    """
+    aligner = FaceAligner(_THUMB)
+    rows, shapes, flips, thumbs = [], [], [], []
+    for file in sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES):
         image = read_image(file)
         reading = reader(image)
         mirrored = reader(np.ascontiguousarray(image[:, ::-1]))
@@ -233,45 +255,118 @@ def photos(reader: Reader, folder: Path) -> dict[str, Any]:
         flips.append(
             np.abs(reading.points[:points, 2] - mirrored.points[:points, 2][reader.aus.flip_index])
         )
-    seen, blend, turned = np.array(rows), np.array(shapes), np.array(flips)
-    from edge.face_mesh import BLENDSHAPES
+        thumbs.append(crop_face(image, steady(aligner.matrix(reading.face.mesh), _THUMB), _THUMB))
+    seen, turned = np.array(rows), np.array(flips)
+    if pictures:
+        write_picture(pictures / "sheet.jpg", sheet(reader.aus.names, seen, thumbs))
+    return {
+        "photos": len(seen),
+        "mean": _named(reader, np.nanmean(seen, axis=0)),
+        "r_with_blendshapes": beside_blendshapes(reader, seen, np.array(shapes)),
+        "mirrored_apart": {
+            "mean": float(np.nanmean(turned)),
+            "95 %": float(np.nanquantile(turned, 0.95)),
+        },
+    }
 
-    column = {name: blend[:, i] for i, name in enumerate(BLENDSHAPES)}
-    pairs = {
-        12: ("mouthSmileLeft", "mouthSmileRight"),
-        25: ("jawOpen",),
-        2: ("browOuterUpLeft", "browOuterUpRight"),
-        4: ("browDownLeft", "browDownRight"),
-        45: ("eyeBlinkLeft", "eyeBlinkRight"),
-        10: ("mouthUpperUpLeft", "mouthUpperUpRight"),
-    }
-    result: dict[str, Any] = {"photos": len(seen), "mean": _named(reader, np.nanmean(seen, axis=0))}
-    result["r_with_blendshapes"] = {
-        f"AU{unit:02d}": float(
-            _r(
-                np.mean([column[n] for n in names], axis=0)[:, None],
-                seen[:, [reader.aus.index(unit)]].astype(np.float64),
-            )[0]
-        )
-        for unit, names in pairs.items()
-        if unit in reader.aus.numbers
-    }
-    result["mirrored_apart"] = {
-        "mean": float(np.nanmean(turned)),
-        "95 %": float(np.nanquantile(turned, 0.95)),
-    }
-    return result
+
+def videos(reader: Reader, folder: Path, pictures: Path | None = None) -> dict[str, Any]:
+    """Reads videos of one person each; sets time courses beside blendshapes and turns of the head.
+
+    Args:
+        reader: Reads them.
+        folder: Of videos; pictures in it are passed over.
+        pictures: Folder for a plot of each.
+    """
+    found = {}
+    for file in sorted(p for p in folder.iterdir() if p.suffix.lower() not in IMAGE_SUFFIXES):
+        times, rows, shapes, turns = [], [], [], []
+        with open_source(str(file)) as source:
+            for frame in source:
+                reading = reader(frame.image)
+                if reading is not None and reading.face and reading.geometry:
+                    times.append(frame.timestamp_ms / 1e3)
+                    rows.append(reader.units(reading))
+                    shapes.append(reading.face.blendshapes)
+                    turns.append(reading.geometry.rotation)
+        seen, blend = np.array(rows), np.array(shapes)
+        found[file.stem] = {
+            "frames": len(seen),
+            "r_with_blendshapes": beside_blendshapes(reader, seen, blend),
+            "r_with_pitch": _named(reader, _r_where_known(np.array(turns)[:, 0], seen)),
+            "r_with_yaw": _named(reader, _r_where_known(np.array(turns)[:, 1], seen)),
+        }
+        if pictures:
+            draw_courses(pictures / f"{file.stem}.png", reader, np.array(times), seen, blend)
+    return found
+
+
+def beside_blendshapes(reader: Reader, seen: Floats, blend: Floats) -> dict[str, float]:
+    """Correlates (N, A) intensities with those of (N, 52) blendshapes that see the same."""
+    r = {}
+    for unit, names in WITNESSES.items():
+        if unit in reader.aus.numbers:
+            witness = blend[:, [BLENDSHAPES.index(name) for name in names]].mean(axis=1)
+            (value,) = _r_where_known(witness, seen[:, [reader.aus.index(unit)]])
+            r[f"AU{unit:02d}"] = float(value)
+    return r
+
+
+def sheet(
+    names: Sequence[str], seen: Floats, thumbs: Sequence[npt.NDArray[np.uint8]], each: int = 7
+) -> npt.NDArray[np.uint8]:
+    """Lays out, a row for each unit, the faces with the highest and the lowest answers."""
+    rows = []
+    for name, levels in zip(names, seen.T, strict=True):
+        known = np.flatnonzero(np.isfinite(levels))
+        order = known[np.argsort(-levels[known], kind="stable")]
+        row = []
+        for place, number in enumerate([*order[:each], *order[-each:]]):
+            face = thumbs[number].copy()
+            text = f"{name} " * (place == 0) + f"{levels[number]:.1f}"
+            for colour, width in (((0, 0, 0), 3), ((255, 255, 255), 1)):
+                cv2.putText(
+                    face, text, (3, 14), cv2.FONT_HERSHEY_SIMPLEX, 0.4, colour, width, cv2.LINE_AA
+                )
+            row.append(face)
+        rows.append(np.hstack(row))
+    return np.vstack(rows)
+
+
+def write_picture(path: Path, image: npt.NDArray[np.uint8]) -> None:
+    """Writes an RGB picture."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data = cv2.imencode(path.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1]
+    with whole_file(path) as part:
+        part.write_bytes(data.tobytes())
+
+
+def draw_courses(path: Path, reader: Reader, times: Any, seen: Floats, blend: Floats) -> None:
+    """Draws time courses of the units of `WITNESSES`, and those of their blendshapes."""
+    require_extra("analyze", "matplotlib")
+    from matplotlib.figure import Figure
+
+    units = [unit for unit in WITNESSES if unit in reader.aus.numbers]
+    figure = Figure(figsize=(14, 1.5 * len(units)), layout="constrained")
+    for axis, unit in zip(
+        np.atleast_1d(figure.subplots(len(units), sharex=True)), units, strict=True
+    ):
+        columns = [BLENDSHAPES.index(name) for name in WITNESSES[unit]]
+        axis.plot(times, 5 * blend[:, columns].mean(axis=1), color="0.6", label="blendshapes x 5")
+        axis.plot(times, seen[:, reader.aus.index(unit)], color="tab:blue", label="tfau")
+        axis.set(ylabel=f"AU{unit:02d}", ylim=(0, 5))
+    axis.legend(loc="upper right")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(path) as part:
+        figure.savefig(part, format="png", dpi=80)
 
 
 def people(reader: Reader, shards: Sequence[Path]) -> dict[str, Any]:
     """Scores crops of rendered shards, as `synthetic_faces/reserved` keeps them."""
-    import cv2
-
     from tfau.core.action_units import AUSet
-    from tfau.core.align import FaceAligner
     from tfds_builders.synthetic_faces.shards import read_shard
 
-    truth, plain, known, who = [], [], [], []
+    truth, plain, known, who, turns = [], [], [], [], []
     for shard in shards:
         rest: dict[int, Floats] = {}
         for row in read_shard(shard):
@@ -290,15 +385,35 @@ def people(reader: Reader, shards: Sequence[Path]) -> dict[str, Any]:
             plain.append(reader.aus.pool(answer["intensity"][0].clip(0, 5)))
             known.append(reader.aus.pool(again["intensity"][0].clip(0, 5)))
             who.append(row["subject"])
+            turns.append(row.get("pose", (np.nan,) * 3))
     result: dict[str, Any] = {"crops": len(truth), "people": len(set(who))}
+    errors, turned = np.array(plain) - np.array(truth), np.array(turns, np.float64)
+    for column, turn in enumerate(("yaw", "pitch")):
+        along = np.repeat(turned[:, column : column + 1], errors.shape[1], axis=1)
+        if np.isfinite(along).all():
+            result[f"r_of_error_with_{turn}"] = _named(reader, _r(along, errors))
     for mode, values in (("plain", plain), ("calibrated", known)):
         for name, metric in (("icc", icc), ("mae", mae), ("pcc", pcc)):
             result[f"{name}_{mode}"] = _named(reader, metric(np.array(truth), np.array(values)))
+    likely = bootstrap(np.array(truth), np.array(plain), np.array(who), ("ICC",))["ICC"]
+    result["icc_plain_95"] = {
+        name: [round(float(low), 3), round(float(high), 3)]
+        for name, low, high in zip(reader.aus.names, likely.low, likely.high, strict=False)
+    }
     return result
 
 
 def _r(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     return np.asarray(pcc(one, other), np.float64)
+
+
+def _r_where_known(one: npt.NDArray[Any], seen: Floats) -> npt.NDArray[np.float64]:
+    """Correlates (N,) values with each column of (N, A) intensities, NaN aside."""
+    r = []
+    for said in seen.T.astype(np.float64):
+        known = np.isfinite(said)
+        r.append(_r(one[known, None], said[known, None])[0])
+    return np.array(r)
 
 
 def _named(reader: Reader, values: npt.NDArray[Any]) -> dict[str, float]:
@@ -320,9 +435,15 @@ def main(argv: Sequence[str] | None = None) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("model", type=Path, help="a .tflite of a pair network")
-    parser.add_argument("--rig", type=Path, required=True, help="folder of the face rig")
-    parser.add_argument("--clip", type=Path, help="animation.csv of a captured performance")
+    parser.add_argument(
+        "--rig", type=Path, help="folder of the face rig, to draw turned and covered faces"
+    )
+    parser.add_argument(
+        "--clip", type=Path, help="animation.csv of a captured performance, for the rig"
+    )
     parser.add_argument("--photos", type=Path, help="folder of photographs of one face each")
+    parser.add_argument("--videos", type=Path, help="folder of videos of one person each")
+    parser.add_argument("--pictures", type=Path, help="folder for sheets and plots of the above")
     parser.add_argument("--shards", type=Path, help="folder of rendered shards")
     parser.add_argument("-o", "--out", type=Path, help="a .json to write")
     args = parser.parse_args(argv)
@@ -332,14 +453,21 @@ def main(argv: Sequence[str] | None = None) -> None:
         files = sorted(args.shards.glob("faces-*.npz"))
         parts.append(("people", lambda: people(reader, files)))
     if args.photos:
-        parts.append(("photos", lambda: photos(reader, args.photos)))
-    renderer = studio(args.rig)
-    if args.clip:
-        parts.append(("clip", lambda: clip(reader, renderer, args.clip)))
-    parts += [
-        ("pose", lambda: pose(reader, renderer)),
-        ("covered", lambda: covered(reader, renderer)),
-    ]
+        parts.append(("photos", lambda: photos(reader, args.photos, args.pictures)))
+    if args.videos:
+        parts.append(("videos", lambda: videos(reader, args.videos, args.pictures)))
+    if args.clip and not args.rig:
+        raise ValueError("`--clip` needs --rig, which performs it.")
+    if args.rig:
+        renderer = studio(args.rig)
+        if args.clip:
+            parts.append(("clip", lambda: clip(reader, renderer, args.clip)))
+        parts += [
+            ("pose", lambda: pose(reader, renderer)),
+            ("covered", lambda: covered(reader, renderer)),
+        ]
+    if not parts:
+        raise ValueError("There is nothing to examine with; give --rig, or another folder.")
     found = {}
     for name, examine in parts:
         found[name] = examine()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -56,6 +57,7 @@ class PairConfig:
         relative, person: See `Changes`.
         precision: What the network computes in, float32 or bfloat16.
         seed: Decides everything random.
+        mean_of: Names of the runs whose weights these are the mean of; see `PairRun.mean`.
     """
 
     name: str
@@ -81,6 +83,7 @@ class PairConfig:
     person: float = 0.0
     precision: str = "float32"
     seed: int = 0
+    mean_of: tuple[str, ...] = ()
 
 
 @keras.saving.register_keras_serializable("tfau")
@@ -182,9 +185,44 @@ class PairRun:
         path = folder / "config.json"
         try:
             values = json.loads(path.read_text())
-            return cls(folder, PairConfig(**{**values, "aus": tuple(values["aus"])}))
+            lists = {name: tuple(values.get(name, ())) for name in ("aus", "mean_of")}
+            return cls(folder, PairConfig(**{**values, **lists}))
         except (OSError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"There is no run of a pair network in {folder}: {error}.") from None
+
+    @classmethod
+    def mean(cls, folder: Path, runs: Sequence[PairRun]) -> PairRun:
+        """Makes a run whose weights are the mean of others that differ in their seed alone.
+
+        Args:
+            folder: Of the new run.
+            runs: Two or more.
+
+        Raises:
+            ValueError: If they differ otherwise, or did not start from the same network: then
+                their mean is nothing.
+
+        References:
+            Wortsman et al., "Model soups: averaging weights of multiple fine-tuned models improves
+            accuracy without increasing inference time", ICML 2022.
+        """
+        alike = [dataclasses.replace(run.config, name="", seed=0) for run in runs]
+        if len(runs) < 2 or any(config != alike[0] for config in alike) or not alike[0].start:
+            raise ValueError(
+                "A mean is of two or more runs that had the same --start and the same settings "
+                f"but for the seed. Received: {', '.join(str(run.folder) for run in runs)}."
+            )
+        net = runs[0].model()
+        every = zip(*(run.model().get_weights() for run in runs), strict=True)
+        net.set_weights([np.mean(weights, axis=0) for weights in every])
+        names = tuple(run.config.name for run in runs)
+        made = cls(folder, dataclasses.replace(runs[0].config, name=folder.name, mean_of=names))
+        folder.mkdir(parents=True)
+        checkpoints.save(net, folder / "model.keras", [])
+        for name in ("calibration.npz", "test.npz", "provenance.json"):
+            shutil.copyfile(runs[0].folder / name, folder / name)
+        made._describe()
+        return made
 
     @cached_property
     def aus(self) -> AUSet:
@@ -259,8 +297,7 @@ class PairRun:
             for mine, its in zip(optimizer.variables, stopped.optimizer.variables, strict=True):
                 mine.assign(its)
         self.folder.mkdir(parents=True, exist_ok=True)
-        with whole_file(self.folder / "config.json") as path:
-            path.write_text(json.dumps(dataclasses.asdict(config), indent=1) + "\n")
+        self._describe()
 
         choosing = self._few(lessons.part(lessons.split == "validation"))
         while len(history) < config.epochs:
@@ -338,8 +375,13 @@ class PairRun:
                 "backbone": config.backbone,
                 "started_from": before,
                 **({"kept_of_it": config.keep} if config.keep else {}),
+                **({"mean_of": list(config.mean_of)} if config.mean_of else {}),
             },
         }
+
+    def _describe(self) -> None:
+        with whole_file(self.folder / "config.json") as path:
+            path.write_text(json.dumps(dataclasses.asdict(self.config), indent=1) + "\n")
 
     def _iccs(self, lessons: Lessons, answer: Floats) -> dict[int, float]:
         truth, seen = (self.aus.pool(levels) for levels in (lessons.levels, answer))
@@ -382,7 +424,7 @@ def network(source: str, lessons: Lessons) -> AUPairNet:
 def answers(
     net: keras.Model, lessons: Lessons, *, calibrated: bool, senses: str = "both"
 ) -> tuple[Floats, Floats]:
-    """Asks a network about every example.
+    """Asks a network about every example and its mirror image, as the edge does.
 
     Args:
         net: An `AUPairNet`.
@@ -391,7 +433,7 @@ def answers(
         senses: `both`, `image` or `mesh`: what of the features is left.
 
     Returns:
-        (N, P) intensities, cut off at 0 and 5, and their expected errors.
+        (N, P) means of both intensities, cut off at 0 and 5, and of their expected errors.
     """
     width = net.input["neutral"].shape[-1]
     keep = np.ones(width, np.float32)
@@ -399,35 +441,25 @@ def answers(
         keep[net.seen :] = 0
     elif senses == "mesh":
         keep[: net.seen] = 0
-    features = _run(net, lessons, np.zeros((len(lessons), width), np.float32))["features"] * keep
-    neutral = np.zeros_like(features)
-    if calibrated:
-        rest = lessons.rest_of()
-        neutral = np.where(rest[:, None] < 0, 0, features[rest])
-    second = _second_half(net)
-    said = second.predict({"features": features, "neutral": neutral}, batch_size=512, verbose=0)
-    return np.clip(said["intensity"], 0.0, INTENSITY_MAX), said["error"]
+    rest, said = lessons.rest_of(), []
+    for way in (lessons, lessons.mirrored()):
+        features = features_of(net, way) * keep
+        neutral = np.zeros_like(features)
+        if calibrated:
+            neutral = np.where(rest[:, None] < 0, 0, features[rest])
+        answer = net.halves.answers(*map(ops.convert_to_tensor, (features, neutral)))
+        said.append(np.stack([ops.convert_to_numpy(values) for values in answer]))
+    intensity, error = 0.5 * (said[0] + said[1][..., lessons.aus.flip_index])
+    return np.clip(intensity, 0.0, INTENSITY_MAX), error
 
 
-def _run(net: keras.Model, lessons: Lessons, neutral: Floats) -> dict[str, Floats]:
+def features_of(net: keras.Model, lessons: Lessons) -> Floats:
+    """Makes the (N, D) features of N examples, which do not depend on the person at rest."""
+    unknown = np.zeros((128, net.input["neutral"].shape[-1]), np.float32)
     parts = []
     for start in range(0, len(lessons), 128):
         rows = slice(start, start + 128)
-        inputs = {
-            "image": lessons.images[rows].astype(np.float32),
-            "mesh": lessons.meshes[rows],
-            "neutral": neutral[rows],
-        }
-        answer = net.predict_on_batch(inputs)
-        parts.append({name: np.asarray(value, np.float32) for name, value in answer.items()})
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-
-
-def _second_half(net: keras.Model) -> keras.Model:
-    """Makes a model of what follows the features."""
-    width = net.input["neutral"].shape[-1]
-    features, neutral = (keras.Input((width,), name=name) for name in ("features", "neutral"))
-    intensity, error = net.halves.answers(features, neutral)
-    return keras.Model(
-        {"features": features, "neutral": neutral}, {"intensity": intensity, "error": error}
-    )
+        image, mesh = lessons.images[rows].astype(np.float32), lessons.meshes[rows]
+        inputs = {"image": image, "mesh": mesh, "neutral": unknown[: len(mesh)]}
+        parts.append(np.asarray(net.predict_on_batch(inputs)["features"], np.float32))
+    return np.concatenate(parts)

@@ -27,7 +27,8 @@ _KERNELS = (schema.BuiltinOperator.CONV_2D, schema.BuiltinOperator.FULLY_CONNECT
 def revived(path: Path, lessons: Lessons, crops: int = 1024) -> AUPairNet:
     """Makes the network of a `.tflite` of ours.
 
-    A file holds kernels with batch normalisation folded into them, in 8 bits or in 32. The
+    A file holds kernels with batch normalisation folded into them, in 8, 16 or 32
+    bits. The
     statistics are taken anew from crops, so that training goes on as if they had never been folded;
     until then the network answers as the file does, but for what 8 bits lose on the way.
 
@@ -65,12 +66,11 @@ def revived(path: Path, lessons: Lessons, crops: int = 1024) -> AUPairNet:
     rows = np.linspace(0, len(lessons) - 1, min(crops, len(lessons))).astype(int)
     _take_statistics(net, normalised, lessons.part(np.unique(rows)))
 
-    width = net.input["neutral"].shape[-1]
-    said = net(
+    said = net.both_ways(bundle.aus.flip_index)(
         {
             "image": bundle.golden.image[None].astype(np.float32),
             "mesh": bundle.golden.mesh[None],
-            "neutral": np.zeros((1, width), np.float32),
+            "neutral": np.zeros((1, bundle.features), np.float32),
         },
         training=False,
     )["intensity"]
@@ -90,9 +90,17 @@ def _folded(graph: bytes) -> tuple[dict[str, tuple[Floats, Floats]], tuple[Float
     model = schema.ModelT.InitFromPackedBuf(graph)
     (subgraph,) = model.subgraphs
 
+    codes = [code.builtinCode for code in model.operatorCodes]
+    widened = {
+        operator.outputs[0]: operator.inputs[0]
+        for operator in subgraph.operators
+        if codes[operator.opcodeIndex] == schema.BuiltinOperator.DEQUANTIZE
+    }
+
     def constant(index: int) -> Floats | None:
         if index < 0:
             return None
+        index = widened.get(index, index)  # numbers of 16 bits
         tensor = subgraph.tensors[index]
         buffer = model.buffers[tensor.buffer]
         data = graph[
@@ -104,6 +112,7 @@ def _folded(graph: bytes) -> tuple[dict[str, tuple[Floats, Floats]], tuple[Float
             return None
         kinds = {
             schema.TensorType.FLOAT32: np.float32,
+            schema.TensorType.FLOAT16: np.float16,
             schema.TensorType.INT8: np.int8,
             schema.TensorType.INT32: np.int32,
         }
@@ -119,7 +128,7 @@ def _folded(graph: bytes) -> tuple[dict[str, tuple[Floats, Floats]], tuple[Float
     kernels: dict[str, tuple[Floats, Floats]] = {}
     scale = shift = None
     for operator in subgraph.operators:
-        code = model.operatorCodes[operator.opcodeIndex].builtinCode
+        code = codes[operator.opcodeIndex]
         names = ";".join(
             subgraph.tensors[k].name.decode() for k in (*operator.inputs[1:2], *operator.outputs)
         )

@@ -306,7 +306,8 @@ def read_shard(path: str | Path) -> Iterator[dict[str, Any]]:
     Yields:
         A dict with `jpeg` (bytes), `numbers` (A,), `left`, `right` (A,) float32, NaN where a unit
         is not coded, `points` (P, 2) float32 of `AUSet(numbers)` in crop px, `subject`, `frame`,
-        `is_neutral` and, where it was kept, `mesh` (468, 3) float32 in crop px.
+        `is_neutral` and, where they were kept, `mesh` (468, 3) float32 in crop px and `pose`
+        (3,) yaw, pitch and roll in degrees.
 
     Raises:
         DatasetError: the file is missing, damaged or not a shard.
@@ -326,6 +327,8 @@ def read_shard(path: str | Path) -> Iterator[dict[str, Any]]:
         }
         if "mesh" in arrays:
             example["mesh"] = arrays["mesh"][i].astype(np.float32)
+        if "pose" in arrays:
+            example["pose"] = arrays["pose"][i]
         yield example
 
 
