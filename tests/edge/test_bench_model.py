@@ -6,6 +6,7 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
+from edge.arguments import FREE_MODEL
 from edge.face_mesh import MODELS
 from tfau.bench import __main__ as bench
 from tfau.bench import model
@@ -42,6 +43,13 @@ def test_a_table_of_files_threads_and_kernels(model_path, capsys):
     assert "cores; " in out
     assert "litert" in out
     assert "### The slowest operations of fixed_bumps.tflite" in out
+
+
+def test_a_network_that_takes_more_than_a_crop_is_timed_too(capsys):
+    status, out, _ = said(capsys, FREE_MODEL, "--rounds", "1")
+    assert status == 0
+    (row,) = (line.split(" | ") for line in out.splitlines() if line.startswith("| tfau_free"))
+    assert 0 < float(row[3].split()[0]) < 1000
 
 
 def test_ratios_are_of_the_same_round_and_batches_are_shared_out():

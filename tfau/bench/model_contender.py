@@ -67,14 +67,17 @@ def _litert(task: Task) -> tuple[Step, dict[str, Any]]:
     package, _ = find_runtime()
     _, content = EdgeBundle.open(task.file)
     interpreter = _interpreter(content, task)
-    (image,), (maps,) = interpreter.get_input_details(), interpreter.get_output_details()
+    taken, given = interpreter.get_input_details(), interpreter.get_output_details()
+    (image,) = (detail for detail in taken if len(detail["shape"]) == 4)
     batch, side = (int(length) for length in image["shape"][:2])
-    crops = natural_crops(batch, side)
+    values = {detail["index"]: np.zeros(detail["shape"], np.float32) for detail in taken}
+    values[image["index"]] = natural_crops(batch, side)
 
     def step() -> Any:
-        interpreter.set_tensor(image["index"], crops)
+        for index, value in values.items():
+            interpreter.set_tensor(index, value)
         interpreter.invoke()
-        return interpreter.get_tensor(maps["index"])
+        return [interpreter.get_tensor(detail["index"]) for detail in given]
 
     facts: dict[str, Any] = {"runtime": _versioned(package.replace("_", "-")), "batch": batch}
     if task.profile:
