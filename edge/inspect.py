@@ -79,7 +79,8 @@ def _items(values: Mapping[str, Any], depth: int) -> Iterator[str]:
             yield f"{indent}{name}:"
             yield from _items(value, depth + 1)
         else:
-            yield f"{indent}{name}: {_clean(value)}"
+            words = ", ".join(map(str, value)) if isinstance(value, list) else value
+            yield f"{indent}{name}: {_clean(words)}"
 
 
 def _columns(tables: Mapping[str, Mapping[str, Any]], rows: Sequence[str]) -> Iterator[str]:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import shutil
 from pathlib import Path
 
 import keras
@@ -17,7 +16,6 @@ from tfau.core import BundleError, EdgeBundle
 from tfau.core.action_units import AUSet
 from tfau.models import backbones
 from tfau.models.pair_net import AUPairNet
-from tfau.pairs.__main__ import main as learn
 from tfau.pairs.learning import PairConfig, PairRun, answers, network
 from tfau.pairs.lessons import Lessons
 from tfau.pairs.revival import revived
@@ -193,29 +191,6 @@ def test_training_goes_on_from_a_file(run, out, tmp_path):
     mixed.train(dataclasses.replace(lessons, split=np.full(len(lessons), "train")), lambda _: None)
     for kept, new, old in zip(mixed.model().get_weights(), learnt, before, strict=True):
         np.testing.assert_allclose(kept, 0.75 * new + 0.25 * old, atol=1e-5)
-
-
-def test_a_mean_is_of_runs_that_differ_in_their_seed_alone(run, tmp_path):
-    runs = []
-    for seed in (0, 1):
-        config = dataclasses.replace(run.config, name=f"s{seed}", start="a.tflite", seed=seed)
-        runs.append(PairRun(shutil.copytree(run.folder, tmp_path / config.name), config))
-        (runs[-1].folder / "config.json").write_text(json.dumps(dataclasses.asdict(config)))
-    net = run.model()
-    net.set_weights([weights + 1 for weights in net.get_weights()])
-    checkpoints.save(net, runs[1].folder / "model.keras", [])
-    words = ["m", "--runs", str(tmp_path), "--mean-of", *(str(one.folder) for one in runs)]
-    learn(words)
-    mean = PairRun.open(tmp_path / "m")
-    for ours, first in zip(mean.model().get_weights(), run.model().get_weights(), strict=True):
-        np.testing.assert_allclose(ours, first + 0.5, atol=1e-5)
-    assert mean.provenance()["network"]["mean_of"] == ["s0", "s1"]
-    assert len(mean.evidence("test")) == len(run.evidence("test"))
-    with pytest.raises(ValueError, match="same --start"):
-        PairRun.mean(tmp_path / "n", [runs[0], run])
-    assert not (tmp_path / "n").exists()
-    with pytest.raises(ValueError, match="exists"):
-        learn(words)
 
 
 def test_only_files_of_pair_networks_become_networks(run, tmp_path):

@@ -1,6 +1,8 @@
 """The network that compares a face with the person at rest: its lessons, its learning, its loss."""
 
 import dataclasses
+import json
+import shutil
 
 import keras
 import numpy as np
@@ -276,6 +278,29 @@ def test_a_run_that_was_stopped_and_resumed_is_the_same(run, lessons, config, tm
     other.train(lessons, lambda _: None)
     for ours, theirs in zip(run.model().get_weights(), other.model().get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_mean_is_of_runs_that_differ_in_their_seed_alone(run, tmp_path):
+    runs = []
+    for seed in (0, 1):
+        config = dataclasses.replace(run.config, name=f"s{seed}", start="a.tflite", seed=seed)
+        runs.append(PairRun(shutil.copytree(run.folder, tmp_path / config.name), config))
+        (runs[-1].folder / "config.json").write_text(json.dumps(dataclasses.asdict(config)))
+    net = run.model()
+    net.set_weights([weights + 1 for weights in net.get_weights()])
+    checkpoints.save(net, runs[1].folder / "model.keras", [])
+    words = ["m", "--runs", str(tmp_path), "--mean-of", *(str(one.folder) for one in runs)]
+    main(words)
+    mean = PairRun.open(tmp_path / "m")
+    for ours, first in zip(mean.model().get_weights(), run.model().get_weights(), strict=True):
+        np.testing.assert_allclose(ours, first + 0.5, atol=1e-5)
+    assert mean.provenance()["network"]["mean_of"] == ["s0", "s1"]
+    assert len(mean.evidence("test")) == len(run.evidence("test"))
+    with pytest.raises(ValueError, match="same --start"):
+        PairRun.mean(tmp_path / "n", [runs[0], run])
+    assert not (tmp_path / "n").exists()
+    with pytest.raises(ValueError, match="exists"):
+        main(words)
 
 
 def test_features_of_one_call_calibrate_another(run, lessons):
