@@ -298,6 +298,9 @@ def test_a_mean_is_of_runs_that_differ_in_their_seed_alone(run, tmp_path):
     assert len(mean.evidence("test")) == len(run.evidence("test"))
     with pytest.raises(ValueError, match="same --start"):
         PairRun.mean(tmp_path / "n", [runs[0], run])
+    (runs[0].folder / "test.npz").unlink()
+    with pytest.raises(ValueError, match="with --resume"):
+        PairRun.mean(tmp_path / "n", runs)
     assert not (tmp_path / "n").exists()
     with pytest.raises(ValueError, match="exists"):
         main(words)

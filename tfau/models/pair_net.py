@@ -83,7 +83,7 @@ class AUPairNet(BackboneNetwork):
         self.halves.standard.set_weights([flat.mean(axis=0), flat.var(axis=0)])
 
     def both_ways(self, flip_index: npt.NDArray[np.int64]) -> keras.Model:
-        """Makes the network that is shipped: it sees a face and its mirror image, and means both.
+        """Makes the network that ships: it answers with the mean of a face and its mirror image.
 
         So a mirrored face swaps sides and changes nothing else. Two crops go through the same
         layers at once.

@@ -200,7 +200,7 @@ class PairRun:
 
         Raises:
             ValueError: If they differ otherwise, or did not start from the same network: then
-                their mean is nothing.
+                their mean is nothing. Or if one is not finished.
 
         References:
             Wortsman et al., "Model soups: averaging weights of multiple fine-tuned models improves
@@ -212,12 +212,14 @@ class PairRun:
                 "A mean is of two or more runs that had the same --start and the same settings "
                 f"but for the seed. Received: {', '.join(str(run.folder) for run in runs)}."
             )
+        for name in ("calibration", "test"):
+            runs[0].evidence(name)
         net = runs[0].model()
         every = zip(*(run.model().get_weights() for run in runs), strict=True)
         net.set_weights([np.mean(weights, axis=0) for weights in every])
         names = tuple(run.config.name for run in runs)
         made = cls(folder, dataclasses.replace(runs[0].config, name=folder.name, mean_of=names))
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
         checkpoints.save(net, folder / "model.keras", [])
         for name in ("calibration.npz", "test.npz", "provenance.json"):
             shutil.copyfile(runs[0].folder / name, folder / name)
