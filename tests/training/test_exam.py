@@ -1,5 +1,7 @@
 """How a model is examined, as far as it needs no rig."""
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -81,6 +83,24 @@ def test_a_video_is_set_beside_blendshapes(reader, tmp_path):
 def test_what_nobody_can_be_examined_with_is_refused(words, says):
     with pytest.raises(ValueError, match=says):
         exam.main([str(FREE_MODEL), *words])
+
+
+@pytest.mark.parametrize(
+    ("kind", "says"), [("photos", "no face"), ("videos", "no video"), ("shards", "no shard")]
+)
+def test_an_empty_folder_is_one_sentence(kind, says, tmp_path):
+    out = tmp_path / "x.json"
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match=says):
+        exam.main([str(FREE_MODEL), f"--{kind}", str(tmp_path / "empty"), "-o", str(out)])
+    assert not out.exists()
+
+
+def test_shards_are_for_pair_networks(tmp_path):
+    (tmp_path / "faces-0.npz").touch()
+    other = Path(__file__).parents[1] / "edge" / "fixed_bumps.tflite"
+    with pytest.raises(ValueError, match="another kind"):
+        exam.main([str(other), "--shards", str(tmp_path)])
 
 
 def test_a_person_is_calibrated_with_their_first_picture(reader, tmp_path):

@@ -346,5 +346,9 @@ def test_the_command_line_says_what_is_wrong(words, says, tmp_path):
 def test_a_run_of_another_kind_is_refused(tmp_path):
     with pytest.raises(ValueError, match="no run of a pair network"):
         PairRun.open(tmp_path)
+    for text in ("[1]", "3", '{"name": "x"}', "{"):
+        (tmp_path / "config.json").write_text(text)
+        with pytest.raises(ValueError, match="no run of a pair network"):
+            PairRun.open(tmp_path)
     with pytest.raises(ValueError, match="with --resume"):
         PairRun(tmp_path, PairConfig("x")).evidence("test")

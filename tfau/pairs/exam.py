@@ -256,6 +256,8 @@ def photos(reader: Reader, folder: Path, pictures: Path | None = None) -> dict[s
             np.abs(reading.points[:points, 2] - mirrored.points[:points, 2][reader.aus.flip_index])
         )
         thumbs.append(crop_face(image, steady(aligner.matrix(reading.face.mesh), _THUMB), _THUMB))
+    if not rows:
+        raise ValueError(f"There is no face in {folder}.")
     seen, turned = np.array(rows), np.array(flips)
     if pictures:
         write_picture(pictures / "sheet.jpg", sheet(reader.aus.names, seen, thumbs))
@@ -289,6 +291,8 @@ def videos(reader: Reader, folder: Path, pictures: Path | None = None) -> dict[s
                     rows.append(reader.units(reading))
                     shapes.append(reading.face.blendshapes)
                     turns.append(reading.geometry.rotation)
+        if not rows:
+            raise ValueError(f"There is no face in {file}.")
         seen, blend = np.array(rows), np.array(shapes)
         found[file.stem] = {
             "frames": len(seen),
@@ -298,6 +302,8 @@ def videos(reader: Reader, folder: Path, pictures: Path | None = None) -> dict[s
         }
         if pictures:
             draw_courses(pictures / f"{file.stem}.png", reader, np.array(times), seen, blend)
+    if not found:
+        raise ValueError(f"There is no video in {folder}.")
     return found
 
 
@@ -366,6 +372,8 @@ def people(reader: Reader, shards: Sequence[Path]) -> dict[str, Any]:
     from tfau.core.action_units import AUSet
     from tfds_builders.synthetic_faces.shards import read_shard
 
+    if not reader.model.bundle.features:
+        raise ValueError("Shards are for a pair network; this model is of another kind.")
     truth, plain, known, who, turns = [], [], [], [], []
     for shard in shards:
         rest: dict[int, Floats] = {}
@@ -451,6 +459,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parts: list[tuple[str, Callable[[], dict[str, Any]]]] = []
     if args.shards:
         files = sorted(args.shards.glob("faces-*.npz"))
+        if not files:
+            raise ValueError(f"There is no shard in {args.shards}.")
         parts.append(("people", lambda: people(reader, files)))
     if args.photos:
         parts.append(("photos", lambda: photos(reader, args.photos, args.pictures)))

@@ -185,8 +185,8 @@ class PairRun:
         path = folder / "config.json"
         try:
             values = json.loads(path.read_text())
-            lists = {name: tuple(values.get(name, ())) for name in ("aus", "mean_of")}
-            return cls(folder, PairConfig(**{**values, **lists}))
+            lists = {name: tuple(values[name]) for name in ("aus", "mean_of") if name in values}
+            return cls(folder, PairConfig(**{**values, "aus": values["aus"], **lists}))
         except (OSError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"There is no run of a pair network in {folder}: {error}.") from None
 

@@ -28,9 +28,8 @@ def revived(path: Path, lessons: Lessons, crops: int = 1024) -> AUPairNet:
     """Makes the network of a `.tflite` of ours.
 
     A file holds kernels with batch normalisation folded into them, in 8, 16 or 32
-    bits. The
-    statistics are taken anew from crops, so that training goes on as if they had never been folded;
-    until then the network answers as the file does, but for what 8 bits lose on the way.
+    bits. The statistics are taken anew from crops, so that training goes on as if they had never
+    been folded; until then the network answers as the file does, but for what 8 bits lose.
 
     Args:
         path: A file that `python -m export` made of a pair network.
@@ -60,6 +59,8 @@ def revived(path: Path, lessons: Lessons, crops: int = 1024) -> AUPairNet:
             )
         }
         net = AUPairNet(backbone, len(bundle.aus.point_names), **widths)
+        if bundle.features != 2 * (net.seen + net.shaped):
+            raise ValueError("it does not see a mirror image; export its run anew")
         normalised = _unfold(net, kernels, standard)
     except (KeyError, ValueError) as error:
         raise ValueError(f"{path} does not hold what its network needs: {error}.") from None
