@@ -14,7 +14,7 @@ from tfau.core.align import FaceAligner
 from tfau.core.faces import MESH_MIRROR, MESH_VERTICES
 from tfau.pairs.__main__ import main
 from tfau.pairs.learning import PairConfig, PairLoss, PairRun, answers
-from tfau.pairs.lessons import Changes, Classes, Lessons, mirrored, witnessed
+from tfau.pairs.lessons import Changes, Classes, Lessons, Photos, mirrored, witnessed
 
 UNITS = (12, 25, 26)
 PEOPLE, EACH, SIDE = 12, 5, 64
@@ -171,7 +171,8 @@ def test_photographs_are_alone_and_only_the_teacher_speaks_of_them(lessons):
         lessons.part(lessons.frame == 1), levels=np.full((PEOPLE, 6), np.nan, np.float32)
     )
     said = np.full((PEOPLE, 6), 3.0, np.float32)
-    classes = Classes(lessons, 3, 4, NONE, photos=(photos, said), photos_each=5)
+    one = dataclasses.replace(photos, subject=np.arange(PEOPLE))
+    classes = Classes(lessons, 3, 4, NONE, photos=(one, said), photos_each=5)
     inputs, levels = next(classes.epoch(0))
     assert levels.shape == (17, 12)
     assert np.isnan(levels[12:, :6]).all()
@@ -204,13 +205,14 @@ def test_photographs_of_a_folder_are_cut_as_the_edge_cuts(tmp_path):
     picture = cv2.cvtColor(skimage.data.astronaut(), cv2.COLOR_RGB2BGR)
     cv2.imwrite(str(tmp_path / "a.png"), picture)
     cv2.imwrite(str(tmp_path / "b.png"), np.zeros((90, 90, 3), np.uint8))
-    photos, shapes = Lessons.of_photos(tmp_path, AUSet(UNITS), SIDE)
-    assert photos.images.shape == (1, SIDE, SIDE, 3)
-    assert shapes.shape == (1, 52)
-    assert not photos.at_rest.any()
+    photos = Photos.read(tmp_path, AUSet(UNITS), SIDE)
+    assert photos.lessons.images.shape == (1, SIDE, SIDE, 3)
+    assert photos.shapes.shape == (1, 52)
+    assert not photos.change.any()
+    assert not photos.lessons.at_rest.any()
     (tmp_path / "a.png").unlink()
     with pytest.raises(ValueError, match="no face"):
-        Lessons.of_photos(tmp_path, AUSet(UNITS), SIDE)
+        Photos.read(tmp_path, AUSet(UNITS), SIDE)
 
 
 def test_too_few_people_is_one_sentence(lessons):
@@ -280,6 +282,18 @@ def test_a_run_that_was_stopped_and_resumed_is_the_same(run, lessons, config, tm
         np.testing.assert_array_equal(ours, theirs)
 
 
+def test_a_frozen_backbone_stays_and_the_rest_learns(run, lessons, config, tmp_path):
+    further = dataclasses.replace(
+        config, name="further", epochs=1, start=str(run.folder), frozen=True
+    )
+    after = PairRun(tmp_path / "further", further)
+    after.train(lessons, lambda _: None)
+    one, other = run.model(), after.model()
+    for old, new in zip(one.backbone.get_weights(), other.backbone.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+    assert not np.array_equal(one.halves.compare.kernel, other.halves.compare.kernel)
+
+
 def test_a_mean_is_of_runs_that_differ_in_their_seed_alone(run, tmp_path):
     runs = []
     for seed in (0, 1):
@@ -335,6 +349,9 @@ def test_a_network_that_is_loaded_knows_its_widths(run, tmp_path):
         (["x", "--epochs", "0"], "--epochs"),
         (["x", "--each", "1"], "--each"),
         (["x", "--photo-folder", "."], "--teacher"),
+        (["x", "--photo-folder", ".", "--teacher", "t", "--views", "8"], "--rig"),
+        (["x", "--frozen"], "--frozen"),
+        (["x", "--keep", ".4"], "--keep"),
         (["x", "--resume"], "to resume"),
     ],
 )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -44,6 +45,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--start", default="", help="run, or .tflite, to train further")
     parser.add_argument(
+        "--frozen", action="store_true", help="leave the backbone as it starts: a third of the time"
+    )
+    parser.add_argument(
         "--keep",
         type=float,
         default=0.0,
@@ -59,6 +63,16 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--photo-folder", type=Path, help="photographs of one face each, whom the teacher labels"
     )
     parser.add_argument("--photos", type=int, default=16, help="of them in a batch (16)")
+    parser.add_argument(
+        "--views",
+        type=int,
+        default=0,
+        help="pictures that are made of each: the head turns, the face moves; needs --rig (0)",
+    )
+    parser.add_argument("--rig", type=Path, help="folder of the face rig, for --views")
+    parser.add_argument(
+        "--teaching", type=float, default=1.0, help="weight of what the teacher says (1)"
+    )
     parser.add_argument(
         "--relative",
         type=float,
@@ -86,15 +100,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     from tfau import devices
     from tfau.core.action_units import AUSet
     from tfau.pairs.learning import PairConfig, PairRun, answers, network
-    from tfau.pairs.lessons import Lessons, witnessed
+    from tfau.pairs.lessons import Lessons, Photos
+    from tfau.pairs.puppets import Puppeteer
     from tfau.training import open_data
 
     devices.set_up()
-    if args.keep and not args.start:
-        raise ValueError("`--keep` needs --start, whose weights are kept.")
+    for name in ("keep", "frozen"):
+        if getattr(args, name) and not args.start:
+            raise ValueError(f"`--{name}` needs --start, whose weights are kept.")
     if args.photo_folder and not args.teacher:
         raise ValueError("`--photo-folder` needs --teacher, who says what the photographs show.")
     args.photos = args.photos if args.photo_folder else 0
+    if args.views and not (args.photo_folder and args.rig):
+        raise ValueError("`--views` needs --photo-folder and --rig: whose faces move, and how.")
     fields = {field.name for field in dataclasses.fields(PairConfig)} - {"mean_of"}
     config = PairConfig(**{name: value for name, value in vars(args).items() if name in fields})
     run = PairRun(args.runs / config.name, config)
@@ -112,38 +130,49 @@ def main(argv: Sequence[str] | None = None) -> None:
         PairRun.mean(run.folder, [PairRun.open(Path(folder)) for folder in args.mean_of])
         console.print(after, highlight=False)
         return
+    aus = AUSet(config.aus)
+    puppeteer = Puppeteer.of_rig(args.rig, aus) if args.views else None
     data = open_data([config.dataset], args.data_dir)
     console.print(f"{data.name}: reading {len(data)} crops", highlight=False)
-    lessons = Lessons.read(data, AUSet(config.aus), config.crop_size)
+    lessons = Lessons.read(data, aus, config.crop_size)
     taught = photos = None
-    if config.teacher:
-        net = network(config.teacher, lessons)
-        console.print(f"Asking {config.teacher}", highlight=False)
-        if args.photo_folder:
-            aus = AUSet(config.aus)
-            seen, shapes = Lessons.of_photos(args.photo_folder, aus, config.crop_size)
-            photos = seen, witnessed(answers(net, seen, calibrated=False)[0], shapes, aus)
-        else:
-            taught = answers(net, lessons, calibrated=True)[0]
-    columns = (TextColumn("loss {task.fields[loss]:.4f}"), BarColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        bar = progress.add_task("train", loss=0.0)
-        with ctrl_c() as check:
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as progress, ctrl_c() as check:
+        bar = progress.add_task("")
 
-            def on_batch(batch: int, steps: int, loss: float) -> None:
-                check()
-                progress.update(bar, total=steps, completed=batch, loss=loss)
+        def on_step(what: str, done: int, total: int) -> None:
+            check()
+            progress.update(bar, description=what, total=total, completed=done)
 
-            run.train(
-                lessons,
-                lambda line: progress.console.print(line, highlight=False),
-                on_batch,
-                taught,
-                photos,
-            )
+        if config.teacher:
+            net = network(config.teacher, lessons)
+            console.print(f"Asking {config.teacher}", highlight=False)
+            if args.photo_folder:
+                made = Photos.read(
+                    args.photo_folder,
+                    aus,
+                    config.crop_size,
+                    puppeteer,
+                    args.views,
+                    functools.partial(on_step, "photographs"),
+                )
+                crop, mesh = (
+                    answers(net, made.lessons, calibrated=False, senses=senses)[0]
+                    for senses in ("image", "mesh")
+                )
+                photos = made.lessons, made.taught(crop, mesh)
+            else:
+                taught = answers(net, lessons, calibrated=True)[0]
+        run.train(
+            lessons,
+            lambda line: progress.console.print(line, highlight=False),
+            lambda batch, steps, loss: on_step(f"loss {loss:.4f}", batch, steps),
+            taught,
+            photos,
+        )
     provenance = {"dataset": data.name, "licence": data.licence}
     if photos:
-        provenance["photographs"] = f"{len(photos[0])} without labels"
+        provenance["photographs"] = f"{photos[0].subject.max() + 1} without labels"
     run.finish(lessons, provenance)
     console.print(after, highlight=False)
 

@@ -29,6 +29,7 @@ from tfau.core import AUReading, FaceAligner
 from tfau.core.agreement import bootstrap, icc, mae, pcc
 from tfau.core.errors import require_extra, run_cli
 from tfau.core.files import whole_file
+from tfau.pairs.puppets import Puppeteer
 
 Floats = npt.NDArray[np.float32]
 MOVES = 0.25
@@ -272,6 +273,61 @@ def photos(reader: Reader, folder: Path, pictures: Path | None = None) -> dict[s
     }
 
 
+def moved(
+    reader: Reader, folder: Path, puppeteer: Puppeteer, every: int = 3, views: int = 6
+) -> dict[str, Any]:
+    """Turns heads and moves faces of photographs, see `tfau.pairs.puppets`; says what is seen.
+
+    Args:
+        reader: Reads them.
+        folder: Of photographs of one face each.
+        puppeteer: Moves the points of the model's own units.
+        every: Which of the photographs are taken: each third.
+        views: Pictures made of each.
+
+    Returns:
+        How answers go along with what was moved (r over all points of a unit, as a difference from
+        the photograph, and with the photograph as the person at rest); what a mere turn of the head
+        changes (root mean square); and how that goes along with pitch and yaw (r; mean of |r|).
+    """
+    points = len(reader.aus.point_names)
+    rows, files = [], sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
+    for number, file in enumerate(files[::every]):
+        photo = read_image(file)
+        before = reader(photo)
+        if before is None or before.face is None:
+            continue
+        for view in puppeteer.views(photo, before.face.mesh, views, [1, number]):
+            after, known = reader(view.image), reader(view.image, before.features)
+            if after is not None and known is not None:
+                apart = after.points[:points, 2] - before.points[:points, 2]
+                rows.append((view.change, apart, known.points[:points, 2], view[2:]))
+    if not rows:
+        raise ValueError(f"There is no face in {folder}.")
+    change, apart, beside, turn = (
+        np.array(column, np.float64) for column in zip(*rows, strict=True)
+    )
+    still = (change == 0).all(axis=1)
+
+    def along(seen: npt.NDArray[Any], shown: npt.NDArray[Any]) -> dict[str, float]:
+        r = []
+        for unit in range(len(reader.aus)):
+            one, other = (x[:, reader.aus.point_owner == unit].ravel() for x in (shown, seen))
+            known = np.isfinite(one) & np.isfinite(other)
+            r.append(_r(one[known, None], other[known, None])[0])
+        return _named(reader, np.array(r)) | {"mean": float(np.nanmean(np.abs(r)))}
+
+    off, turns = apart[still], np.repeat(turn[still][:, :, None], points, axis=2)
+    return {
+        "pictures": len(rows),
+        "r": along(apart[~still], change[~still]),
+        "r_calibrated": along(beside[~still], np.maximum(change[~still], 0)),
+        "turned_apart": float(np.sqrt(np.nanmean(off**2))),
+        "r_with_pitch": along(off, turns[:, 0]),
+        "r_with_yaw": along(off, turns[:, 1]),
+    }
+
+
 def videos(reader: Reader, folder: Path, pictures: Path | None = None) -> dict[str, Any]:
     """Reads videos of one person each; sets time courses beside blendshapes and turns of the head.
 
@@ -444,7 +500,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("model", type=Path, help="a .tflite of a pair network")
     parser.add_argument(
-        "--rig", type=Path, help="folder of the face rig, to draw turned and covered faces"
+        "--rig",
+        type=Path,
+        help="folder of the face rig, to draw turned and covered faces, and to move photographs",
     )
     parser.add_argument(
         "--clip", type=Path, help="animation.csv of a captured performance, for the rig"
@@ -472,6 +530,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         renderer = studio(args.rig)
         if args.clip:
             parts.append(("clip", lambda: clip(reader, renderer, args.clip)))
+        if args.photos:
+            puppeteer = Puppeteer.of_rig(args.rig, reader.aus)
+            parts.append(("moved", lambda: moved(reader, args.photos, puppeteer)))
         parts += [
             ("pose", lambda: pose(reader, renderer)),
             ("covered", lambda: covered(reader, renderer)),

@@ -52,8 +52,10 @@ class PairConfig:
         teacher: Network whose answers are learnt too, see `network`; empty = none.
         teaching: Weight of those.
         start: Network that is trained further, see `network`; empty = none.
+        frozen: Whether the backbone stays as it started: an epoch takes a third of the time.
         keep: Share of its weights in those that the run ends with: what it could is kept, too.
-        photos: Photographs without labels in a batch, of which the teacher says what they show.
+        photos: Pictures made of photographs in a batch, of which the teacher says what they show.
+        views: How many are made of each photograph, see `Photos`.
         relative, person: See `Changes`.
         precision: What the network computes in, float32 or bfloat16.
         seed: Decides everything random.
@@ -77,8 +79,10 @@ class PairConfig:
     teacher: str = ""
     teaching: float = 1.0
     start: str = ""
+    frozen: bool = False
     keep: float = 0.0
     photos: int = 0
+    views: int = 0
     relative: float = 0.0
     person: float = 0.0
     precision: str = "float32"
@@ -251,7 +255,7 @@ class PairRun:
             log: Called with a line of text after each epoch.
             on_batch: Called with the batch, how many there are, and the mean loss.
             taught: (N, P) what a teacher says of all examples, if it is asked.
-            photos: Photographs, and what the teacher says of them.
+            photos: Pictures made of photographs, and what the teacher says of them.
         """
         config = self.config
         keras.utils.set_random_seed(config.seed)
@@ -276,6 +280,7 @@ class PairRun:
         if config.start:
             net.set_weights(network(config.start, pupils).get_weights())
         before = net.get_weights()
+        net.backbone.trainable = not config.frozen
         lesson = net.lesson()
         total = config.epochs * classes.steps
         rate = keras.optimizers.schedules.CosineDecay(

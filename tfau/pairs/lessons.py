@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,12 +19,13 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from tfau.core.action_units import AUSet
+from tfau.core.action_units import INTENSITY_MAX, AUSet
 from tfau.core.align import FaceAligner
 from tfau.core.faces import MESH_MIRROR, MESH_VERTICES
 
 if TYPE_CHECKING:
     from tfau.data.pipeline import PreparedSet
+    from tfau.pairs.puppets import Puppeteer
 
 Batch = tuple[dict[str, npt.NDArray[Any]], npt.NDArray[np.float32]]
 
@@ -98,45 +99,6 @@ class Lessons:
         subject = np.append(self.subject, other.subject + self.subject.max() + 1)
         return dataclasses.replace(self, **both, subject=subject)
 
-    @classmethod
-    def of_photos(
-        cls, folder: Path, aus: AUSet, crop_size: int
-    ) -> tuple[Lessons, npt.NDArray[np.float32]]:
-        """Cuts the faces out of photographs of one face each, as the edge does.
-
-        Returns:
-            N faces without labels, and MediaPipe's (N, 52) blendshapes of them.
-
-        Raises:
-            ValueError: If there is no face.
-        """
-        from edge.face_mesh import FaceMesh
-        from edge.sources import IMAGE_SUFFIXES, read_image
-        from edge.warp import crop_face, steady
-
-        aligner, images, meshes, shapes = FaceAligner(crop_size), [], [], []
-        with FaceMesh(max_faces=1, blendshapes=True) as finder:
-            for file in sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES):
-                image = read_image(file)
-                for face in finder.detect(image):
-                    matrix = steady(aligner.matrix(face.mesh), crop_size)
-                    images.append(crop_face(image, matrix, crop_size))
-                    meshes.append(FaceAligner.aligned_mesh(face.mesh[:MESH_VERTICES]))
-                    shapes.append(face.blendshapes)
-        if not images:
-            raise ValueError(f"There is no face in {folder}.")
-        count = len(images)
-        photos = cls(
-            aus=aus,
-            images=np.stack(images),
-            meshes=np.stack(meshes),
-            levels=np.full((count, len(aus.point_names)), np.nan, np.float32),
-            subject=np.arange(count),
-            frame=np.zeros(count, np.int64),
-            split=np.full(count, "photo"),
-        )
-        return photos, np.array(shapes, np.float32)
-
     def mirrored(self) -> Lessons:
         """Returns the mirror images."""
         return dataclasses.replace(
@@ -177,6 +139,112 @@ class Lessons:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         return cls(**{**arrays, "aus": AUSet(arrays["aus"])})
+
+
+@dataclass(frozen=True, eq=False)
+class Photos:
+    """Holds N pictures made of photographs, whose labels nobody knows.
+
+    Args:
+        lessons: The pictures; a photograph is a person, frame 0 is the photograph as it is.
+        shapes: (N, 52) MediaPipe's blendshapes.
+        change: (N, P) how far intensities differ from those of the photograph, NaN = unknown.
+    """
+
+    lessons: Lessons
+    shapes: npt.NDArray[np.float32]
+    change: npt.NDArray[np.float32]
+
+    @classmethod
+    def read(
+        cls,
+        folder: Path,
+        aus: AUSet,
+        crop_size: int,
+        puppeteer: Puppeteer | None = None,
+        views: int = 0,
+        on_photo: Callable[[int, int], None] = lambda *_: None,
+    ) -> Photos:
+        """Cuts the faces out of photographs of one face each, as the edge does.
+
+        Args:
+            folder: Of the photographs.
+            aus: Units.
+            crop_size: Side of the crops, px.
+            puppeteer: Makes the other views.
+            views: How many others.
+            on_photo: Called with how many are read, and how many there are.
+
+        Raises:
+            ValueError: If there is no face.
+        """
+        from edge.face_mesh import FaceMesh
+        from edge.sources import IMAGE_SUFFIXES, read_image
+        from edge.warp import crop_face, steady
+        from tfau.pairs.puppets import View
+
+        aligner, still = FaceAligner(crop_size), np.zeros(len(aus.point_names), np.float32)
+        images, meshes, shapes, changes, subject, frame = [], [], [], [], [], []
+        with FaceMesh(max_faces=1, blendshapes=True) as finder:
+            files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
+            for number, file in enumerate(files):
+                on_photo(number, len(files))
+                photo = read_image(file)
+                for face in finder.detect(photo):
+                    pictures = [View(photo, still)]
+                    if puppeteer:
+                        pictures += puppeteer.views(photo, face.mesh, views, number)
+                    for view, (image, change, *_) in enumerate(pictures):
+                        for seen in finder.detect(image) if view else [face]:
+                            matrix = steady(aligner.matrix(seen.mesh), crop_size)
+                            images.append(crop_face(image, matrix, crop_size))
+                            meshes.append(FaceAligner.aligned_mesh(seen.mesh[:MESH_VERTICES]))
+                            shapes.append(seen.blendshapes)
+                            changes.append(change)
+                            subject.append(number)
+                            frame.append(view)
+        if not images:
+            raise ValueError(f"There is no face in {folder}.")
+        count = len(images)
+        _, people = np.unique(subject, return_inverse=True)
+        lessons = Lessons(
+            aus=aus,
+            images=np.stack(images),
+            meshes=np.stack(meshes),
+            levels=np.full((count, len(still)), np.nan, np.float32),
+            subject=people.astype(np.int64),
+            frame=np.array(frame),
+            split=np.full(count, "photo"),
+        )
+        return cls(lessons, np.array(shapes, np.float32), np.stack(changes))
+
+    def taught(
+        self, crop: npt.NDArray[np.float32], mesh: npt.NDArray[np.float32]
+    ) -> npt.NDArray[np.float32]:
+        """Says what the pictures show, from what a teacher makes of them.
+
+        A photograph shows what he sees on average in it and in its turned heads, half by the crop
+        and half by the mesh, but for units of which one of them knows nothing; see `witnessed`.
+        To that comes what was moved.
+
+        Args:
+            crop: (N, P) what the teacher says by the crop alone.
+            mesh: (N, P) what the teacher says by the mesh alone.
+
+        Returns:
+            (N, P) 0 to 5; NaN = unknown.
+        """
+        aus, person = self.lessons.aus, self.lessons.subject
+        units = np.array(aus.numbers)[aus.point_owner]
+        said = np.where(np.isin(units, _FELT), mesh, (crop + mesh) / 2)
+        still = np.flatnonzero((self.change == 0).all(axis=1))
+        count = np.bincount(person[still])[:, None]
+        base = np.zeros((len(count), said.shape[1]), np.float32)
+        np.add.at(base, person[still], said[still])
+        first = np.searchsorted(person, np.arange(len(count)))
+        base = witnessed((base / count).astype(np.float32), self.shapes[first], aus)
+        shown: npt.NDArray[np.float32] = np.clip(base[person] + self.change, 0, INTENSITY_MAX)
+        return shown
 
 
 @dataclass(frozen=True)
@@ -228,8 +296,9 @@ class Classes:
         each: Pictures of each, the one at rest included.
         changes: How pictures are changed.
         taught: (N, P) what a teacher says of them, NaN where it says nothing.
-        photos: Photographs without labels that are mixed in, with what a teacher says of them.
-        photos_each: Photographs in a batch.
+        photos: Pictures made of photographs that are mixed in, with what a teacher says of them.
+        photos_each: Of those in a batch, of one person as many as of the others, if there are;
+            they are compared with one another.
     """
 
     def __init__(
@@ -250,6 +319,9 @@ class Classes:
             unsaid = np.full_like(lessons.levels, np.nan) if taught is None else taught
             self.lessons = lessons.joined(photos[0])
             self.taught = np.concatenate([unsaid, photos[1]])
+            rows = np.arange(self.renders, len(self.lessons))
+            self._views = np.split(rows, np.flatnonzero(np.diff(photos[0].subject)) + 1)
+            self._together = min(each, max(map(len, self._views)))
         self.changes = changes or Changes()
         rest, order = lessons.at_rest, np.argsort(lessons.subject, kind="stable")
         starts = np.flatnonzero(np.diff(lessons.subject[order], prepend=-1))
@@ -310,15 +382,19 @@ class Classes:
                 for _ in range(self.each - 1):
                     rows.append(deck[places[person] % len(deck)])
                     places[person] += 1
-            if self.photos_each:
-                rows += rng.integers(self.renders, len(self.lessons), self.photos_each).tolist()
-            yield np.array(rows), [seed, step]
+            while len(rows) < self.people * self.each + self.photos_each:
+                views = self._views[rng.integers(len(self._views))]
+                again = len(views) < self._together
+                rows += rng.choice(views, self._together, replace=again).tolist()
+            yield np.array(rows[: self.people * self.each + self.photos_each]), [seed, step]
 
     def _batch(self, rows: npt.NDArray[np.int64], seed: list[int]) -> Batch:
         lessons, changes, rng = self.lessons, self.changes, np.random.default_rng(seed)
         count, each = len(rows), self.each
         flips = np.repeat(rng.random(self.people) < 0.5, each)
-        flips = np.append(flips, rng.random(self.photos_each) < 0.5)
+        if self.photos_each:
+            people = rng.random(-(-self.photos_each // self._together)) < 0.5
+            flips = np.append(flips, np.repeat(people, self._together)[: self.photos_each])
         images = np.stack(
             [
                 self._change(lessons.images[row], flip, rng)
@@ -340,12 +416,19 @@ class Classes:
         senses = np.ones((count, 2), np.float32)
         senses[draw[0] < changes.blind, 0] = 0
         senses[draw[0] > 1 - changes.formless, 1] = 0
-        first = np.arange(count) // each * each
-        first[self.people * each :] = np.arange(self.people * each, count)  # photos are alone
-        known = (draw[1] > changes.unknown) & (np.arange(count) != first)
+        order, renders, group = np.arange(count), self.people * each, np.full(count, each)
+        first = order // each * each
+        if self.photos_each:
+            group[renders:] = self._together
+            first[renders:] = (
+                renders + (order[renders:] - renders) // self._together * self._together
+            )
+        still = order < renders  # the first of a group is at rest; in photographs nobody is
+        known = (draw[1] > changes.unknown) & np.where(still, order != first, group > 1)
         rest = first.copy()
-        relative = known & (rng.random(count) < changes.relative)
-        rest[relative] += rng.integers(0, each, int(relative.sum()))
+        relative = known & (~still | (rng.random(count) < changes.relative))
+        rest[relative] += rng.integers(0, group[relative])
+        rest = np.minimum(rest, count - 1)
         senses[rest] = 1  # whoever is compared with is seen well
         more = levels.copy()
         more[relative] = np.maximum(levels[relative] - levels[rest[relative]], 0)
@@ -393,6 +476,10 @@ class Classes:
         changed: npt.NDArray[np.float32] = np.clip(pixels, 0, 255)
         return changed
 
+
+_FELT = (6,)
+"""Units of which the teacher's crop knows nothing in photographs: in cheeks that are drawn it
+learnt to look for folds that real ones lack."""
 
 _WITNESSES = {2: "browOuterUp", 12: "mouthSmile", 45: "eyeBlink"}
 """Units that MediaPipe's blendshapes see on photographs, and theirs for it. It does not see AU1, 6,
