@@ -351,6 +351,7 @@ def test_a_network_that_is_loaded_knows_its_widths(run, tmp_path):
         (["x", "--photo-folder", "."], "--teacher"),
         (["x", "--photo-folder", ".", "--teacher", "t", "--views", "8"], "--rig"),
         (["x", "--frozen"], "--frozen"),
+        (["x", "--views", "-1"], "--views"),
         (["x", "--keep", ".4"], "--keep"),
         (["x", "--resume"], "to resume"),
     ],

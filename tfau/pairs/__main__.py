@@ -89,6 +89,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     for name in ("epochs", "people", "each", "crop_size"):
         if getattr(args, name) < 1 + (name == "each"):
             raise ValueError(f"`--{name.replace('_', '-')}` is too small: {getattr(args, name)}.")
+    for name in ("photos", "views", "teaching"):
+        if getattr(args, name) < 0:
+            raise ValueError(f"`--{name}` must not be below 0. Received: {getattr(args, name)}.")
     for name in ("relative", "person", "keep"):
         if not 0 <= getattr(args, name) <= 1:
             raise ValueError(f"`--{name}` must be 0 to 1. Received: {getattr(args, name)}.")
