@@ -315,7 +315,11 @@ def moved(
             one, other = (x[:, reader.aus.point_owner == unit].ravel() for x in (shown, seen))
             known = np.isfinite(one) & np.isfinite(other)
             r.append(_r(one[known, None], other[known, None])[0])
-        return _named(reader, np.array(r)) | {"mean": float(np.nanmean(np.abs(r)))}
+        return _named(reader, np.array(r)) | {"mean": float(np.nanmean(r))}
+
+    def astray(shown: npt.NDArray[Any]) -> dict[str, float]:
+        r = along(off, shown)
+        return r | {"mean": float(np.nanmean([abs(r[name]) for name in reader.aus.names]))}
 
     off, turns = apart[still], np.repeat(turn[still][:, :, None], points, axis=2)
     return {
@@ -323,8 +327,8 @@ def moved(
         "r": along(apart[~still], change[~still]),
         "r_calibrated": along(beside[~still], np.maximum(change[~still], 0)),
         "turned_apart": float(np.sqrt(np.nanmean(off**2))),
-        "r_with_pitch": along(off, turns[:, 0]),
-        "r_with_yaw": along(off, turns[:, 1]),
+        "r_with_pitch": astray(turns[:, 0]),
+        "r_with_yaw": astray(turns[:, 1]),
     }
 
 

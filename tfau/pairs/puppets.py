@@ -23,12 +23,12 @@ from tfau.core.faces import MESH_VERTICES
 Floats = npt.NDArray[np.float64]
 
 PITCH_DEG, YAW_DEG = 22.0, 25.0
-"""Farthest turns of a mesh, which is flatter than a head: measured anew, they are two thirds."""
+"""Farthest turns of a mesh, which is flatter than a head: measured anew, they are 12 and 16."""
 
 # Units that skin alone can show: what parts the lips (10, 16, 25, 26) would need teeth.
 _EYES = (1, 2, 4, 5, 6, 7, 9, 45)
 _MOUTH = (12, 14, 15, 17, 18, 20, 22, 24, 28, -12)  # -12: a smile is taken away
-_OVAL = max(CLOSED, key=len)
+_OVAL = list(CLOSED[0])
 _SIDE = 256  # px of what comes out, in which the face takes a half
 _GRID = 33  # places across, at which the movement is computed
 _STIFF = 2.0  # px by which a vertex may miss its place, so that none overtakes another
@@ -178,8 +178,8 @@ class Puppeteer:
         face[:, :2] += shift
         size, turn, _ = procrustes(face[STABLE_VERTICES], TEMPLATE)
         moves = np.tensordot(np.nan_to_num(change).astype(np.float64), self.fields, 1)
-        middle = face[[*_OVAL]].mean(axis=0)
-        hair = [middle + (face[[*_OVAL]] - middle) * (k, k, 1) for k in (1.15, 1.35)]
+        middle = face[_OVAL].mean(axis=0)
+        hair = [middle + (face[_OVAL] - middle) * (k, k, 1) for k in (1.15, 1.35)]
         before = np.concatenate([face, *hair])
         after = np.concatenate([face + moves @ turn / size, *hair])
         neck = np.array([*middle[:2], np.quantile(face[:, 2], 0.9)])

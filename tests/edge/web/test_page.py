@@ -9,8 +9,6 @@ import pytest
 from edge.web import __main__ as web
 from edge.web import site
 
-CAMERA = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
-
 
 def test_a_camera_is_read_recorded_and_lost(tab):
     tab.page.locator("#camera").click()
@@ -48,8 +46,11 @@ def test_what_is_no_picture_is_said_in_a_sentence(tab, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ((CAMERA[0], "--deny-permission-prompts"), "The camera is blocked."),
-        ((CAMERA[1],), "There is no camera here."),
+        (
+            ("--use-fake-device-for-media-stream", "--deny-permission-prompts"),
+            "The camera is blocked.",
+        ),
+        (("--use-fake-ui-for-media-stream",), "There is no camera here."),
     ],
 )
 def test_without_a_camera_the_page_says_what_to_do(open_tab, arguments, sentence):
