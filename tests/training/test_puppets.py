@@ -142,6 +142,17 @@ def test_a_photograph_is_a_person_of_several_pictures(photos):
     assert not lessons.at_rest.any()
 
 
+def test_views_that_are_looked_at_in_a_mirror_are_turned_back(photos, puppeteer, finder):
+    folder, made = photos
+    picture = cv2.cvtColor(cv2.imread(str(folder / "a.png")), cv2.COLOR_BGR2RGB)
+    (face,) = finder.detect(picture)
+    for number, view in enumerate(puppeteer.views(picture, face.mesh, 2, 0), start=1):
+        (seen,) = finder.detect(view.image)
+        mesh, found = FaceAligner.aligned_mesh(seen.mesh[:468]), made.lessons.meshes[number]
+        assert np.abs(mesh - found).mean() < 0.02
+        assert bool((mesh == found).all()) == (number == 2)
+
+
 def test_what_is_taught_is_what_was_seen_at_rest_and_what_was_moved(photos):
     made = photos[1]
     rng = np.random.default_rng(0)

@@ -41,7 +41,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--learning-rate", type=float, default=2e-3, help="highest (2e-3)")
     parser.add_argument("--crop-size", type=int, default=128, help="px (128)")
     parser.add_argument(
-        "--teacher", default="", help="run, or .tflite, whose answers are learnt too"
+        "--teacher",
+        nargs="+",
+        default=[],
+        metavar="RUN",
+        help="runs, or .tflite, whose answers (the mean of them) are learnt too",
     )
     parser.add_argument("--start", default="", help="run, or .tflite, to train further")
     parser.add_argument(
@@ -97,6 +101,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             raise ValueError(f"`--{name}` must be 0 to 1. Received: {getattr(args, name)}.")
     require_extra("train", "tensorflow", "keras", "tensorflow_datasets", "rich")
     import_quietly("tensorflow")
+    import numpy as np
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -117,6 +122,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.views and not (args.photo_folder and args.rig):
         raise ValueError("`--views` needs --photo-folder and --rig: whose faces move, and how.")
     fields = {field.name for field in dataclasses.fields(PairConfig)} - {"mean_of"}
+    args.teacher = tuple(args.teacher)
     config = PairConfig(**{name: value for name, value in vars(args).items() if name in fields})
     run = PairRun(args.runs / config.name, config)
     if (run.folder / "config.json").exists() != args.resume:
@@ -147,25 +153,28 @@ def main(argv: Sequence[str] | None = None) -> None:
             check()
             progress.update(bar, description=what, total=total, completed=done)
 
-        if config.teacher:
-            net = network(config.teacher, lessons)
-            console.print(f"Asking {config.teacher}", highlight=False)
-            if args.photo_folder:
-                made = Photos.read(
-                    args.photo_folder,
-                    aus,
-                    config.crop_size,
-                    puppeteer,
-                    args.views,
-                    functools.partial(on_step, "photographs"),
-                )
+        made = None
+        if args.photo_folder:
+            on_photo = functools.partial(on_step, "photographs")
+            made = Photos.read(
+                args.photo_folder, aus, config.crop_size, puppeteer, args.views, on_photo
+            )
+        said = []
+        for teacher in config.teacher:
+            console.print(f"Asking {teacher}", highlight=False)
+            net = network(teacher, lessons)
+            if made:
                 crop, mesh = (
                     answers(net, made.lessons, calibrated=False, senses=senses)[0]
                     for senses in ("image", "mesh")
                 )
-                photos = made.lessons, made.taught(crop, mesh)
+                said.append(made.taught(crop, mesh))
             else:
-                taught = answers(net, lessons, calibrated=True)[0]
+                said.append(answers(net, lessons, calibrated=True)[0])
+        if made:
+            photos = made.lessons, np.mean(said, axis=0)
+        elif said:
+            taught = np.mean(said, axis=0)
         run.train(
             lessons,
             lambda line: progress.console.print(line, highlight=False),

@@ -49,7 +49,7 @@ class PairConfig:
         agreement: Weight of 1 - the concordance of each unit in the batch.
         doubt: Weight of the likelihood of the errors.
         sight: Weight of what the crop alone gets wrong.
-        teacher: Network whose answers are learnt too, see `network`; empty = none.
+        teacher: Networks the mean of whose answers is learnt too, see `network`.
         teaching: Weight of those.
         start: Network that is trained further, see `network`; empty = none.
         frozen: Whether the backbone stays as it started: an epoch takes a third of the time.
@@ -76,7 +76,7 @@ class PairConfig:
     agreement: float = 0.3
     doubt: float = 0.1
     sight: float = 1.0
-    teacher: str = ""
+    teacher: tuple[str, ...] = ()
     teaching: float = 1.0
     start: str = ""
     frozen: bool = False
@@ -189,7 +189,8 @@ class PairRun:
         path = folder / "config.json"
         try:
             values = json.loads(path.read_text())
-            lists = {name: tuple(values[name]) for name in ("aus", "mean_of") if name in values}
+            names = ("aus", "teacher", "mean_of")
+            lists = {name: tuple(values[name]) for name in names if name in values}
             return cls(folder, PairConfig(**{**values, "aus": values["aus"], **lists}))
         except (OSError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"There is no run of a pair network in {folder}: {error}.") from None

@@ -167,6 +167,9 @@ class Photos:
     ) -> Photos:
         """Cuts the faces out of photographs of one face each, as the edge does.
 
+        Every other view is looked at in a mirror and turned back: the mesh is not found quite in
+        the same place there, and that must not matter.
+
         Args:
             folder: Of the photographs.
             aus: Units.
@@ -194,11 +197,15 @@ class Photos:
                     pictures = [View(photo, still)]
                     if puppeteer:
                         pictures += puppeteer.views(photo, face.mesh, views, number)
-                    for view, (image, change, *_) in enumerate(pictures):
+                    for view, (picture, change, *_) in enumerate(pictures):
+                        turned = view % 2 == 1
+                        image = np.ascontiguousarray(picture[:, ::-1]) if turned else picture
                         for seen in finder.detect(image) if view else [face]:
                             matrix = steady(aligner.matrix(seen.mesh), crop_size)
-                            images.append(crop_face(image, matrix, crop_size))
-                            meshes.append(FaceAligner.aligned_mesh(seen.mesh[:MESH_VERTICES]))
+                            crop = crop_face(image, matrix, crop_size)
+                            mesh = FaceAligner.aligned_mesh(seen.mesh[:MESH_VERTICES])
+                            images.append(crop[:, ::-1] if turned else crop)
+                            meshes.append(mirrored(mesh) if turned else mesh)
                             shapes.append(seen.blendshapes)
                             changes.append(change)
                             subject.append(number)
