@@ -70,6 +70,7 @@ async function start() {
   }
   $("hint").textContent = strings.hint;
   $("times").ariaLabel = strings.times;
+  $("view").ariaLabel = strings.view(0);
   await keep();
   say(strings.loading(strings.parts.runtime));
   const { threads } = await startRuntime({ threads: Number(choices.get("threads")) || null });
