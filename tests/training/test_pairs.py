@@ -366,6 +366,12 @@ def test_the_command_line_says_what_is_wrong(words, says, tmp_path):
         main([*words, "--runs", str(tmp_path)])
 
 
+def test_a_config_survives_its_file(tmp_path):
+    config = PairConfig("x", teacher=("a.tflite", "runs/b"), mean_of=("c", "d"))
+    (tmp_path / "config.json").write_text(json.dumps(dataclasses.asdict(config)))
+    assert PairRun.open(tmp_path).config == config
+
+
 def test_a_run_of_another_kind_is_refused(tmp_path):
     with pytest.raises(ValueError, match="no run of a pair network"):
         PairRun.open(tmp_path)
