@@ -121,6 +121,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     args.photos = args.photos if args.photo_folder else 0
     if args.views and not (args.photo_folder and args.rig):
         raise ValueError("`--views` needs --photo-folder and --rig: whose faces move, and how.")
+    for source in (*args.teacher, args.start):
+        if source and not Path(source).exists():
+            raise ValueError(f"There is no run, and no .tflite, at {source}.")
     fields = {field.name for field in dataclasses.fields(PairConfig)} - {"mean_of"}
     args.teacher = tuple(args.teacher)
     config = PairConfig(**{name: value for name, value in vars(args).items() if name in fields})
@@ -153,6 +156,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             check()
             progress.update(bar, description=what, total=total, completed=done)
 
+        teachers = [network(teacher, lessons) for teacher in config.teacher]
         made = None
         if args.photo_folder:
             on_photo = functools.partial(on_step, "photographs")
@@ -160,9 +164,8 @@ def main(argv: Sequence[str] | None = None) -> None:
                 args.photo_folder, aus, config.crop_size, puppeteer, args.views, on_photo
             )
         said = []
-        for teacher in config.teacher:
-            console.print(f"Asking {teacher}", highlight=False)
-            net = network(teacher, lessons)
+        for name, net in zip(config.teacher, teachers, strict=True):
+            console.print(f"Asking {name}", highlight=False)
             if made:
                 crop, mesh = (
                     answers(net, made.lessons, calibrated=False, senses=senses)[0]
