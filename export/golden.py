@@ -15,7 +15,6 @@ from tfau.core import Golden
 
 EVERY = 4
 _STEP = 1.01  # of an 8-bit answer, and what rounding adds
-_PAIR_STEPS = 4  # tflite-runtime 2.14 rounds in the middle of a network otherwise: 3 were met
 
 
 def golden(
@@ -39,18 +38,11 @@ def golden(
     """
     image = face(crop_size)
     maps = Graph(graph)(image=filled(image[None], batch))["heatmaps"][0]
-    tolerance = tolerance_of(graph, recipe, mixed=mixed)
-    return Golden(image, np.ascontiguousarray(maps[::EVERY, ::EVERY]), EVERY, tolerance)
-
-
-def tolerance_of(graph: bytes, recipe: str, *, mixed: bool = False) -> float:
-    """Says how far another machine may be from an answer; see `golden`."""
     tolerance = RECIPES[recipe].tolerance
     if tolerance is None:
-        step, pair = _output_step(graph)
-        steps = _STEP * (_PAIR_STEPS if pair else 2 if mixed else 1)
-        tolerance = 5e-2 if step is None else steps * step
-    return tolerance
+        step = _output_step(graph)
+        tolerance = 5e-2 if step is None else _STEP * (2 if mixed else 1) * step
+    return Golden(image, np.ascontiguousarray(maps[::EVERY, ::EVERY]), EVERY, tolerance)
 
 
 def face(crop_size: int) -> npt.NDArray[np.uint8]:
@@ -67,18 +59,12 @@ def face(crop_size: int) -> npt.NDArray[np.uint8]:
     return np.asarray(cv2.resize(np.asarray(jpeg), (crop_size, crop_size)), np.uint8)
 
 
-def _output_step(graph: bytes) -> tuple[float | None, bool]:
-    """Returns what a step of the 8-bit maps or intensities is, None if they are float32.
-
-    And whether they are intensities.
-    """
+def _output_step(graph: bytes) -> float | None:
+    """Returns what a step of the 8-bit maps is, intensity units; None if they are float32."""
     model = schema.ModelT.InitFromPackedBuf(graph)
     (subgraph,) = model.subgraphs
-    names = {end.name: end.tensorIndex for end in model.signatureDefs[0].outputs}
-    pair = b"intensity" in names
-    wanted = names[b"intensity"] if pair else subgraph.outputs[0]
     for operator in subgraph.operators:
         code = model.operatorCodes[operator.opcodeIndex].builtinCode
-        if code == schema.BuiltinOperator.DEQUANTIZE and operator.outputs[0] == wanted:
-            return float(subgraph.tensors[operator.inputs[0]].quantization.scale[0]), pair
-    return None, pair
+        if code == schema.BuiltinOperator.DEQUANTIZE and operator.outputs[0] == subgraph.outputs[0]:
+            return float(subgraph.tensors[operator.inputs[0]].quantization.scale[0])
+    return None

@@ -18,7 +18,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from edge.runtime import AUModel, Graph
-from export.golden import face, tolerance_of
+from export.golden import face
 from export.quantize import RECIPES, Quantizer
 from export.verify import MAX_FLOAT_ERROR, Limits
 from tfau import __version__
@@ -42,6 +42,10 @@ _FINE = r"""(?x)
     | ^StatefulPartitionedCall              # the last step of that
 """
 """Names of operations that 8 bits are too coarse for."""
+
+_TOLERANCE = 0.15
+"""Most by which an 8-bit answer may differ elsewhere: tflite-runtime 2.14 rounds amid a network in
+another way, and of 437 portraits said at most .12 more or less of a unit, .008 on average."""
 
 
 @dataclass(frozen=True)
@@ -260,7 +264,7 @@ def _bundle(run: PairRun, shown: Lessons, test: Lessons, made: Made) -> EdgeBund
             "mean_over": [f"AU{unit:02d}" for unit in MAIN_UNITS],
             **rounded,
         },
-        golden=Golden(image, answer[None], 1, tolerance_of(made.graph, made.recipe), mesh),
+        golden=Golden(image, answer[None], 1, RECIPES[made.recipe].tolerance or _TOLERANCE, mesh),
     )
 
 
