@@ -1,14 +1,16 @@
 """The front door: every command leads somewhere, and a wrong word gets one sentence."""
 
+import errno
 import json
 import subprocess
 import sys
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 
 from tfau import __version__, cli, doctor
-from tfau.core.errors import MissingExtra
+from tfau.core.errors import MissingExtra, run_cli
 from tfau.doctor import Finding
 
 
@@ -64,6 +66,18 @@ def test_missing_extra_is_named_with_its_pip_command(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(sys, "argv", ["tfau"])
     with pytest.raises(MissingExtra, match=r"keras .* `pip install 'tfau\[train\]'`"):
         cli.hand_over(["train"])
+
+
+def test_what_the_system_refuses_is_said_without_its_number(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    assert run_cli(full) == 2
+    assert capsys.readouterr().err == "tfau: No space left on device\n"
+    assert run_cli(lambda _: len((tmp_path / "none").read_text())) == 2
+    assert capsys.readouterr().err == f"tfau: No such file or directory: {tmp_path}/none\n"
 
 
 def test_missing_module_of_no_extra_stays_a_bug(monkeypatch: pytest.MonkeyPatch) -> None:

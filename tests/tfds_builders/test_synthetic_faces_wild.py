@@ -145,6 +145,18 @@ def test_weights_of_captured_faces_are_many_weak_and_even():
         assert one["mouthClose"][0] <= one.get("jawOpen", (0.0, 0.0))[0]
 
 
+def test_a_lively_mouth_moves_more_and_the_brows_as_before():
+    rng = np.random.default_rng(0)
+    loose, lively = ([wild.sample_weights(rng, lively=x) for _ in range(1000)] for x in (0, 1))
+
+    def mean(drawn, name):
+        return np.mean([one.get(name, (0.0, 0.0)) for one in drawn])
+
+    assert mean(lively, "mouthPress") > 1.4 * mean(loose, "mouthPress")
+    assert mean(lively, "jawOpen") > 1.4 * mean(loose, "jawOpen")
+    assert mean(lively, "browDown") == pytest.approx(mean(loose, "browDown"), rel=0.15)
+
+
 def test_weights_say_the_intensities_and_lift_the_cheek():
     weights = {"mouthSmile": (0.4, 0.2), "cheekSquint": (0.5, 0.5), "jawOpen": (0.3, 0.3)}
     set_by = wild.with_weights(shot(weights={"eyeLookUp": (0.1, 0.1)}), weights)

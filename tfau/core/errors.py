@@ -69,7 +69,10 @@ def run_cli(main: Callable[[Sequence[str] | None], int | None]) -> int:
         sys.stderr.close()
         return 0
     except (ValueError, OSError, MissingExtra) as error:
-        print(f"tfau: {' '.join(str(error).split())}", file=sys.stderr)
+        said = str(error)
+        if isinstance(error, OSError) and error.strerror:  # without the number
+            said = error.strerror + (f": {error.filename}" if error.filename else "")
+        print(f"tfau: {' '.join(said.split())}", file=sys.stderr)
         for note in getattr(error, "__notes__", ()):  # more than a sentence holds: a folder tree
             print(note, file=sys.stderr)
         return 2

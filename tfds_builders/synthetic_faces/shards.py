@@ -50,7 +50,7 @@ from tfds_builders.synthetic_faces.sampling import (
 
 FORMAT = 1
 IDENTITIES_PER_SHARD = 25
-STYLES = ("studio", "wild", "reserved", "loose")
+STYLES = ("studio", "wild", "reserved", "loose", "lively")
 
 
 def render_shards(
@@ -84,7 +84,8 @@ def render_shards(
             mesh that `edge.face_mesh` finds in them, and it is that which is kept; a picture where
             it finds no face is drawn anew; frames 0 and 1 are at rest. Reserved ones too, with
             skins, hair, brows, lashes and teeth that wild ones never have. Half of the loose ones,
-            which are wild otherwise, have weights of the rig instead of action units.
+            which are wild otherwise, have weights of the rig instead of action units; those of
+            lively ones have a busy mouth.
 
     Returns:
         The shards, in order.
@@ -212,7 +213,7 @@ class _Studio:
         rough = style != STYLES[0]
         if rough:
             rig = wild.with_cheeks(wild.half(rig, reserved=style == "reserved"))
-        self.loose = style == "loose"
+        self.loose, self.lively = style in ("loose", "lively"), style == "lively"
         self.renderer = FaceRenderer(rig, frame_size, samples=0 if rough else 4, bulges=rough)
         self.finder = FaceMesh(max_faces=1) if rough else None
 
@@ -236,7 +237,7 @@ class _Studio:
             shot = sample_shot(self.rng, expression, wild.UNIT_TABLE)
             if self.loose and frame >= 2 and self.rng.random() < 0.5:
                 still = sample_shot(self.rng, {}, wild.UNIT_TABLE)
-                shot = wild.with_weights(still, wild.sample_weights(self.rng))
+                shot = wild.with_weights(still, wild.sample_weights(self.rng, lively=self.lively))
             shot = wild.roughen_shot(shot, self.rough, calm=frame == 0)
             picture = self.renderer.render(shot)
             faces = self.finder.detect(picture.image)

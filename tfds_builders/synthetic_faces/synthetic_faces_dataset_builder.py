@@ -85,6 +85,15 @@ _LOOSE = SyntheticFacesConfig(
     seed=3,
     style="loose",
 )
+_LIVELY = SyntheticFacesConfig(
+    name="lively",
+    description="1,000 other people, 20,000 crops; half of the expressions have a busy mouth.",
+    identities=1000,
+    images=20,
+    crop_size=128,
+    seed=4,
+    style="lively",
+)
 
 
 class Builder(tfds.core.GeneratorBasedBuilder):  # type: ignore[misc]
@@ -103,13 +112,13 @@ class Builder(tfds.core.GeneratorBasedBuilder):  # type: ignore[misc]
         "1.0.0": "First rendering.",
     }
     MANUAL_DOWNLOAD_INSTRUCTIONS = "rig.npz, rig.json and textures/."
-    BUILDER_CONFIGS = [_TINY, _FULL, _RESERVED, _LOOSE]
+    BUILDER_CONFIGS = [_TINY, _FULL, _RESERVED, _LOOSE, _LIVELY]
 
     processes = os.cpu_count() or 1
 
     @classmethod
     def config_named(cls, name: str) -> SyntheticFacesConfig:
-        """Finds `tiny`, `full`, `reserved` and `loose`, and makes `full_N`.
+        """Finds the sets that have a name, and makes `full_N`.
 
         Raises:
             DatasetError: If the name is none of these.
@@ -120,7 +129,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):  # type: ignore[misc]
             if config.name == name:
                 return config
         raise DatasetError(
-            f"synthetic_faces has no config {name!r}. Known: tiny, full, full_N, reserved, loose."
+            f"synthetic_faces has no config {name!r}. "
+            f"Known: {', '.join(config.name for config in cls.BUILDER_CONFIGS)}, full_N."
         )
 
     def _info(self) -> tfds.core.DatasetInfo:

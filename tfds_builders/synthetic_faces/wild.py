@@ -280,18 +280,25 @@ def sample_expression(rng: Rng) -> dict[int, Sides]:
     return sampling.sided(levels, rng)
 
 
-def sample_weights(rng: Rng) -> dict[str, Sides]:
+def sample_weights(rng: Rng, *, lively: bool = False) -> dict[str, Sides]:
     """Draws the weights of the rig themselves, as a captured face has them.
 
     Most are a little away from rest, whatever stands against what, and a few far: nobody moves one
     action unit at a time.
+
+    Args:
+        rng: What everything is drawn from.
+        lively: Whether the mouth is busy, as in somebody who speaks and laughs: whatever moves it
+            is up to four times as far from rest.
     """
     weights: dict[str, Sides] = {}
     usual, far = float(rng.uniform(0.03, 0.2)), float(rng.uniform(0.02, 0.25))
+    busy = float(rng.uniform(1, 4)) if lively else 1.0
     for name in _CAPTURED:
         paired = name not in _MIDDLE
         draw = rng.random(2)
-        value = float(rng.uniform(0.2, 1.0) if draw[0] < far else rng.exponential(usual))
+        most = usual * busy if name.startswith(("mouth", "jaw")) else usual
+        value = float(rng.uniform(0.2, 1.0) if draw[0] < far else rng.exponential(most))
         if draw[1] < 0.2:
             continue
         lean = np.exp(rng.normal(0, 0.12, 2)) if paired else np.ones(2)

@@ -1,0 +1,77 @@
+"""The road to the free weights: its stages follow one another, and none is done twice."""
+
+import pytest
+
+from tfau.pairs import retrain
+from tfau.pairs.__main__ import main as learn
+
+SETS = ["synthetic_faces/loose", "synthetic_faces/lively"]
+
+
+@pytest.fixture
+def words(tmp_path):
+    for name in ("rig", "photos", "lite0"):
+        (tmp_path / name).mkdir()
+    folders = {"--rig": "rig", "--photo-folder": "photos", "--lite0": "lite0", "--runs": "runs"}
+    return [word for k, v in folders.items() for word in (k, str(tmp_path / v))]
+
+
+@pytest.fixture
+def learnt(monkeypatch, tmp_path):
+    said = []
+    monkeypatch.setattr(retrain, "prepare", lambda name, *_: said.append(name))
+
+    def pretend(words):
+        for option in ("--teacher", "--start"):
+            if option in words:
+                source = words[words.index(option) + 1]
+                assert (tmp_path / "runs" / source / "provenance.json").exists()
+        said.append((words[0], "--resume" in words))
+        folder = tmp_path / "runs" / words[0]
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "provenance.json").touch()
+
+    monkeypatch.setattr(retrain, "learn", pretend)
+    return said
+
+
+def test_every_stage_finds_what_it_starts_from(words, learnt):
+    retrain.main(words)
+    assert learnt == [*SETS, *((name, False) for name in retrain.STAGES)]
+
+
+def test_what_is_finished_stays_and_what_was_stopped_goes_on(words, learnt, tmp_path):
+    for name, file in (("renders", "provenance.json"), ("teacher", "config.json")):
+        (tmp_path / "runs" / name).mkdir(parents=True)
+        (tmp_path / "runs" / name / file).touch()
+    retrain.main(words)
+    assert learnt == [*SETS, ("teacher", True), ("moved", False), ("tfau_free", False)]
+    learnt.clear()
+    retrain.main(words)
+    assert learnt == SETS
+
+
+def test_the_command_line_of_every_stage_is_understood(words, monkeypatch, tmp_path):
+    understood = []
+
+    def refused(words):
+        with pytest.raises((ValueError, OSError)) as error:
+            learn(words)
+        understood.append(str(error.value))
+        folder = tmp_path / "runs" / words[0]
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "provenance.json").touch()
+
+    monkeypatch.setattr(retrain, "prepare", lambda *_: None)
+    monkeypatch.setattr(retrain, "learn", refused)
+    retrain.main([*words, "--data-dir", str(tmp_path / "nothing")])
+    assert len(understood) == len(retrain.STAGES)
+    assert "synthetic_faces/loose" in understood[0]
+    assert all("rig" in said for said in understood[1:])
+
+
+def test_a_missing_folder_is_said_before_anything_is_learnt(words, learnt):
+    words[1] += "s"
+    with pytest.raises(ValueError, match="There is nothing at"):
+        retrain.main(words)
+    assert not learnt

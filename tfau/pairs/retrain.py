@@ -1,0 +1,86 @@
+"""`python -m tfau.pairs.retrain`: teaches the weights that everyone may use, from nothing.
+
+It renders the faces that it learns from, if that is not done; after it `python -m export
+runs/tfau_free --recipes float16,static_wi8_ai8`. What is finished is left as it is, and what was
+stopped goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tfau.core.errors import require_extra, run_cli
+from tfau.core.quiet import import_quietly
+from tfau.pairs.__main__ import main as learn
+from tfds_builders import prepare
+
+STAGES = {
+    "renders": "--dataset synthetic_faces/loose --people 24 --epochs 24 --learning-rate 2e-3",
+    "teacher": "--dataset synthetic_faces/loose --people 16 --epochs 5 --learning-rate 1e-3 "
+    "--photos 64 --teacher {runs}/renders --backbone efficientnet_lite0 --weights {lite0}",
+    "moved": "--dataset synthetic_faces/lively --people 16 --epochs 8 --learning-rate 1e-3 "
+    "--photos 48 --teacher {runs}/teacher --start {runs}/renders",
+    "tfau_free": "--dataset synthetic_faces/lively --people 16 --epochs 8 --learning-rate 1e-3 "
+    "--photos 64 --teacher {runs}/teacher --start {runs}/moved --frozen",
+}
+"""Runs, and what each is told beside what all are told: a student learns from rendered faces; a
+larger network that starts from ImageNet learns what he says of photographs, and that faces in them
+move; the student learns that from it; and once more, with his backbone left as it is."""
+
+_ALL = "--relative .5 --person .7"
+_PHOTOGRAPHS = "--views 10 --photo-folder {photos} --rig {rig}"
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Runs the stages that are not finished, in order."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tfau.pairs.retrain",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--rig", type=Path, required=True, help="folder of the face rig")
+    parser.add_argument(
+        "--photo-folder", type=Path, required=True, help="photographs of one face each"
+    )
+    parser.add_argument(
+        "--lite0",
+        type=Path,
+        required=True,
+        help="EfficientNet-Lite0 from ImageNet, as `python -m tfau.models.weights` writes it",
+    )
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of runs (runs)")
+    parser.add_argument("--data-dir", help="folder of prepared sets (default: TFDS's own)")
+    parser.add_argument("--seed", type=int, default=0, help="decides everything random (0)")
+    args = parser.parse_args(argv)
+    for path in (args.rig, args.photo_folder, args.lite0):
+        if not path.exists():
+            raise ValueError(f"There is nothing at {path}.")
+    known = {
+        "{runs}": str(args.runs),
+        "{lite0}": str(args.lite0),
+        "{photos}": str(args.photo_folder),
+        "{rig}": str(args.rig),
+    }
+    require_extra("train", "tensorflow", "keras", "tensorflow_datasets", "rich")
+    import_quietly("tensorflow")
+    for name in ("loose", "lively"):
+        prepare(f"synthetic_faces/{name}", args.data_dir, str(args.rig))
+    for name, special in STAGES.items():
+        folder = args.runs / name
+        if (folder / "provenance.json").exists():
+            continue
+        words = [*_ALL.split(), *special.split()]
+        words += _PHOTOGRAPHS.split() if "--photos" in words else []
+        for mark, path in known.items():
+            words = [word.replace(mark, path) for word in words]
+        words += ["--runs", str(args.runs), "--seed", str(args.seed)]
+        words += ["--data-dir", args.data_dir] if args.data_dir else []
+        words += ["--resume"] if (folder / "config.json").exists() else []
+        learn([name, *words])
+
+
+if __name__ == "__main__":
+    sys.exit(run_cli(main))
