@@ -19,11 +19,11 @@ from tfds_builders import prepare
 
 STAGES = {
     "renders": "--dataset synthetic_faces/loose --people 24 --epochs 24 --learning-rate 2e-3",
-    "teacher": "--dataset synthetic_faces/loose --people 16 --epochs 5 --learning-rate 1e-3 "
+    "teacher": "--dataset synthetic_faces/loose --people 16 --epochs 4 --learning-rate 1e-3 "
     "--photos 64 --teacher {runs}/renders --backbone efficientnet_lite0 --weights {lite0}",
-    "moved": "--dataset synthetic_faces/lively --people 16 --epochs 8 --learning-rate 1e-3 "
+    "moved": "--dataset synthetic_faces/lively --people 16 --epochs 6 --learning-rate 1e-3 "
     "--photos 48 --teacher {runs}/teacher --start {runs}/renders",
-    "tfau_free": "--dataset synthetic_faces/lively --people 16 --epochs 8 --learning-rate 1e-3 "
+    "tfau_free": "--dataset synthetic_faces/lively --people 16 --epochs 6 --learning-rate 1e-3 "
     "--photos 64 --teacher {runs}/teacher --start {runs}/moved --frozen",
 }
 """Runs, and what each is told beside what all are told: a student learns from rendered faces; a
