@@ -35,8 +35,9 @@ def learnt(monkeypatch, tmp_path):
     return said
 
 
-def test_every_stage_finds_what_it_starts_from(words, learnt):
+def test_every_stage_finds_what_it_starts_from(words, learnt, capsys):
     retrain.main(words)
+    assert "runs/tfau_free --recipes" in capsys.readouterr().out
     assert learnt == [*SETS, *((name, False) for name in retrain.STAGES)]
 
 

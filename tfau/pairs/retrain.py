@@ -68,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     import_quietly("tensorflow")
     for name in ("loose", "lively"):
         prepare(f"synthetic_faces/{name}", args.data_dir, str(args.rig))
-    for name, special in STAGES.items():
+    for number, (name, special) in enumerate(STAGES.items(), 1):
         folder = args.runs / name
         if (folder / "provenance.json").exists():
             continue
@@ -79,7 +79,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         words += ["--runs", str(args.runs), "--seed", str(args.seed)]
         words += ["--data-dir", args.data_dir] if args.data_dir else []
         words += ["--resume"] if (folder / "config.json").exists() else []
+        print(f"{number} of {len(STAGES)}: {name}", flush=True)
         learn([name, *words])
+    files = args.runs / list(STAGES)[-1]
+    print(f"`python -m export {files} --recipes float16,static_wi8_ai8` makes the files for the edge.")
 
 
 if __name__ == "__main__":
