@@ -82,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(f"{number} of {len(STAGES)}: {name}", flush=True)
         learn([name, *words])
     files = args.runs / list(STAGES)[-1]
-    print(f"`python -m export {files} --recipes float16,static_wi8_ai8` makes the files for the edge.")
+    print(f"`python -m export {files} --recipes float16,static_wi8_ai8` makes files of it.")
 
 
 if __name__ == "__main__":
