@@ -30,7 +30,7 @@ STAGES = {
 larger network that starts from ImageNet learns what he says of photographs, and that faces in them
 move; the student learns that from it; and once more, with his backbone left as it is."""
 
-_ALL = "--relative .5 --person .7"
+_ALL = "--relative .5 --person .7 --runs {runs} --seed {seed}"
 _PHOTOGRAPHS = "--views 10 --photo-folder {photos} --rig {rig}"
 
 
@@ -58,31 +58,53 @@ def main(argv: Sequence[str] | None = None) -> None:
     for path in (args.rig, args.photo_folder, args.lite0):
         if not path.exists():
             raise ValueError(f"There is nothing at {path}.")
-    known = {
-        "{runs}": str(args.runs),
-        "{lite0}": str(args.lite0),
-        "{photos}": str(args.photo_folder),
-        "{rig}": str(args.rig),
-    }
     require_extra("train", "tensorflow", "keras", "tensorflow_datasets", "rich")
     import_quietly("tensorflow")
-    for name in ("loose", "lively"):
-        prepare(f"synthetic_faces/{name}", args.data_dir, str(args.rig))
-    for number, (name, special) in enumerate(STAGES.items(), 1):
+    from tfau.pairs.learning import PairRun
+
+    waiting = []
+    for name in STAGES:
         folder = args.runs / name
-        if (folder / "provenance.json").exists():
-            continue
-        words = [*_ALL.split(), *special.split()]
+        if not (folder / "provenance.json").exists():
+            waiting.append(name)
+        elif (seed := PairRun.open(folder).config.seed) != args.seed:
+            raise ValueError(f"{folder} was made with --seed {seed}; choose other --runs.")
+    if waiting:
+        _look(args.rig, args.photo_folder, args.lite0)
+        for name in ("loose", "lively"):
+            prepare(f"synthetic_faces/{name}", args.data_dir, str(args.rig))
+    known = {
+        "runs": args.runs,
+        "seed": args.seed,
+        "lite0": args.lite0,
+        "photos": args.photo_folder,
+        "rig": args.rig,
+    }
+    for name in waiting:
+        words = f"{STAGES[name]} {_ALL}".split()
         words += _PHOTOGRAPHS.split() if "--photos" in words else []
-        for mark, path in known.items():
-            words = [word.replace(mark, path) for word in words]
-        words += ["--runs", str(args.runs), "--seed", str(args.seed)]
+        words = [word.format(**known) for word in words]
         words += ["--data-dir", args.data_dir] if args.data_dir else []
-        words += ["--resume"] if (folder / "config.json").exists() else []
-        print(f"{number} of {len(STAGES)}: {name}", flush=True)
+        words += ["--resume"] if (args.runs / name / "config.json").exists() else []
+        print(f"{list(STAGES).index(name) + 1} of {len(STAGES)}: {name}", flush=True)
         learn([name, *words])
     files = args.runs / list(STAGES)[-1]
     print(f"`python -m export {files} --recipes float16,static_wi8_ai8` makes files of it.")
+
+
+def _look(rig: Path, photo_folder: Path, lite0: Path) -> None:
+    """Raises now what would stop a later stage, an hour from here."""
+    from tfau.core.action_units import AUSet
+    from tfau.models import backbones
+    from tfau.pairs import ALL_UNITS
+    from tfau.pairs.lessons import Photos
+    from tfau.pairs.puppets import Puppeteer
+
+    print("Looking at the rig, the photographs and the weights", flush=True)
+    aus, size = AUSet(ALL_UNITS), 128
+    Puppeteer.of_rig(rig, aus)
+    backbones.named("efficientnet_lite0")(size, weights=str(lite0))
+    Photos.read(photo_folder, aus, size)
 
 
 if __name__ == "__main__":

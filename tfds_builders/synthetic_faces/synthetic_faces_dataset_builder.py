@@ -55,45 +55,28 @@ _TINY = SyntheticFacesConfig(
 )
 
 
-def _full(name: str, identities: int) -> SyntheticFacesConfig:
+def _drawn(name: str, identities: int, seed: int, style: str, what: str) -> SyntheticFacesConfig:
     return SyntheticFacesConfig(
         name=name,
-        description=f"{identities:,} people, {identities * 20:,} crops, rendered on this machine.",
+        description=f"{identities:,} people, {identities * 20:,} crops; {what}.",
         identities=identities,
         images=20,
         crop_size=128,
-        seed=1,
+        seed=seed,
+        style=style,
     )
 
 
-_FULL = _full("full", 3000)
-_RESERVED = SyntheticFacesConfig(
-    name="reserved",
-    description="200 people with skins, hair, brows, lashes and teeth that nobody else has.",
-    identities=200,
-    images=20,
-    crop_size=128,
-    seed=2,
-    style="reserved",
-)
-_LOOSE = SyntheticFacesConfig(
-    name="loose",
-    description="1,000 people, 20,000 crops; half of the expressions as captured faces have them.",
-    identities=1000,
-    images=20,
-    crop_size=128,
-    seed=3,
-    style="loose",
-)
-_LIVELY = SyntheticFacesConfig(
-    name="lively",
-    description="1,000 other people, 20,000 crops; half of the expressions have a busy mouth.",
-    identities=1000,
-    images=20,
-    crop_size=128,
-    seed=4,
-    style="lively",
-)
+def _full(name: str, identities: int) -> SyntheticFacesConfig:
+    return _drawn(name, identities, 1, "wild", "rendered on this machine")
+
+
+_DRAWN = [
+    _full("full", 3000),
+    _drawn("reserved", 200, 2, "reserved", "skins, hair, brows, lashes and teeth nobody else has"),
+    _drawn("loose", 1000, 3, "loose", "half of the expressions as captured faces have them"),
+    _drawn("lively", 1000, 4, "lively", "as loose, with busy mouths"),
+]
 
 
 class Builder(tfds.core.GeneratorBasedBuilder):  # type: ignore[misc]
@@ -112,7 +95,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):  # type: ignore[misc]
         "1.0.0": "First rendering.",
     }
     MANUAL_DOWNLOAD_INSTRUCTIONS = "rig.npz, rig.json and textures/."
-    BUILDER_CONFIGS = [_TINY, _FULL, _RESERVED, _LOOSE, _LIVELY]
+    BUILDER_CONFIGS = [_TINY, *_DRAWN]
 
     processes = os.cpu_count() or 1
 

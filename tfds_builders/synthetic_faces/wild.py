@@ -297,8 +297,8 @@ def sample_weights(rng: Rng, *, lively: bool = False) -> dict[str, Sides]:
     for name in _CAPTURED:
         paired = name not in _MIDDLE
         draw = rng.random(2)
-        most = usual * busy if name.startswith(("mouth", "jaw")) else usual
-        value = float(rng.uniform(0.2, 1.0) if draw[0] < far else rng.exponential(most))
+        mean = usual * busy if name.startswith(("mouth", "jaw")) else usual
+        value = float(rng.uniform(0.2, 1.0) if draw[0] < far else rng.exponential(mean))
         if draw[1] < 0.2:
             continue
         lean = np.exp(rng.normal(0, 0.12, 2)) if paired else np.ones(2)
